@@ -1,0 +1,113 @@
+// The contract between the tape (which decides what runs when) and the kernels (one translation unit per
+// instruction set, all filling the same table). A kernel computes rows [row_begin, row_end) or output tiles
+// [tile_begin, tile_end), so that the thread pool can split the work; the result of an element never depends
+// on how it was split, on the number of rows in the call, or on the row's place in it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace inglenook {
+
+enum class Isa : uint8_t { scalar, avx2, avx512 };
+enum class WeightKind : uint8_t { f32, f16, bf16, q4, q5, q6, q8 };
+enum class ScaleKind : uint8_t { f16, f32 };
+enum class Activation : uint8_t { silu, gelu, gelu_tanh };
+enum class CacheKind : uint8_t { f32, f16 };
+
+constexpr int64_t kTileRows = 16;  // output rows that are interleaved in a packed weight
+
+// A weight matrix [out_features, in_features] packed in tiles of 16 output rows; the last tile is padded with zeros.
+// Float kinds: [tile][input (bf16: pair of inputs)][row][1 or 2 values].
+// Quantised kinds: per tile and group of inputs one record: codes, then scales[16], then minimums[16] if has_minimum.
+//   Codes are unsigned; element (row r, input i) of a group stands where vpdpbusd wants it: four neighbouring
+//   inputs of one row are four neighbouring bytes, 16 rows make 64 bytes. q4 keeps two such 64-byte lines in one
+//   (low and high nibbles); q5 and q6 have a plane of low nibbles and a plane of high bits.
+//   weight = scale * (code - zero_point), or scale * code + minimum.
+struct PackedWeight {
+  WeightKind kind = WeightKind::f32;
+  ScaleKind scale_kind = ScaleKind::f16;
+  bool has_minimum = false;
+  int32_t group_size = 0;  // 32 or 16; 0 for float kinds
+  int32_t zero_point = 0;
+  int64_t out_features = 0;
+  int64_t in_features = 0;  // a multiple of group_size (quantised); any (float; bf16 pads the last pair with zero)
+  int64_t num_tiles = 0;
+  size_t record_bytes = 0;  // one tile and group (quantised) or one tile and input or pair (float)
+  size_t tile_bytes = 0;
+  const uint8_t* data = nullptr;  // 64-byte aligned, owned by whoever made it
+};
+
+// Rows of activations in the form that a weight kind multiplies with. f32 and f16 weights read x itself.
+struct PreparedRows {
+  const float* x = nullptr;  // [rows, in_features], row stride x_stride
+  int64_t x_stride = 0;
+  uint16_t* bf16 = nullptr;   // [rows, in_features rounded up to even]   for bf16
+  int8_t* codes = nullptr;    // [rows, in_features]                       for quantised, symmetric in [-127, 127]
+  float* scales = nullptr;    // [rows, in_features / 32]: x ~= scale * code; groups of 32 whatever the weight's are
+  int32_t* sums = nullptr;    // [rows, in_features / 16]: sums of 16 neighbouring codes
+  int64_t in_features = 0;
+};
+
+struct AttentionArgs {
+  int64_t num_heads, num_kv_heads, head_dim, block_size;
+  float scale;
+  int32_t sliding_window;  // 0: none
+  float softcap;           // 0: none
+  CacheKind cache_kind;
+  // One layer's cache: keys [block][kv_head][head_dim][block_size], values [block][kv_head][block_size][head_dim].
+  uint8_t* keys;
+  uint8_t* values;
+  const float* q;  // [tokens, num_heads * head_dim], row stride q_stride; k, v alike
+  int64_t q_stride;
+  const float* k;
+  int64_t k_stride;
+  const float* v;
+  int64_t v_stride;
+  float* out;
+  int64_t out_stride;
+  const int32_t* slot_mapping;
+  const int32_t* positions;
+  const int32_t* block_tables;  // [num_sequences, max_blocks]
+  int64_t max_blocks;
+};
+
+struct KernelTable {
+  const char* name;
+
+  // Fills what weights of `kind` need of `rows` (bf16, or codes, scales and sums), rows [row_begin, row_end).
+  void (*prepare)(WeightKind kind, PreparedRows& rows, int64_t row_begin, int64_t row_end);
+
+  // y[row, 16 * tile + r] = (accumulate ? y : 0) + bias + x[row] . w[16 * tile + r], for rows [0, num_rows) and
+  // tiles [tile_begin, tile_end). y points at the first output column of this weight; bias may be null.
+  // Each weight byte is read once for as many rows as registers allow.
+  void (*linear)(const PackedWeight& w, const PreparedRows& x, int64_t num_rows, const float* bias, float* y,
+                 int64_t y_stride, bool accumulate, int64_t tile_begin, int64_t tile_end);
+
+  // out = row `index` of w, dequantised to in_features floats.
+  void (*embed_row)(const PackedWeight& w, int64_t index, float* out);
+
+  void (*rms_norm)(const float* x, int64_t x_stride, const float* weight, float eps, int64_t width, float* out,
+                   int64_t out_stride, int64_t row_begin, int64_t row_end);
+  // cos, sin: [rows, num_pairs]
+  void (*rope)(float* x, int64_t x_stride, int64_t num_heads, int64_t head_dim, int64_t num_pairs, bool interleaved,
+               const float* cos, const float* sin, int64_t row_begin, int64_t row_end);
+  void (*act_mul)(Activation activation, const float* gate, int64_t gate_stride, const float* up, int64_t up_stride,
+                  int64_t width, float* out, int64_t out_stride, int64_t row_begin, int64_t row_end);
+  void (*add)(const float* x, int64_t x_stride, const float* y, int64_t y_stride, int64_t width, float* out,
+              int64_t out_stride, int64_t row_begin, int64_t row_end);
+
+  // Writes k and v of tokens [token_begin, token_end) into the cache, all heads.
+  void (*store_kv)(const AttentionArgs& args, int64_t token_begin, int64_t token_end);
+  // Attention of query tokens [token_begin, token_end), all of one sequence, for the query heads of one kv head.
+  // The order of summation is fixed by the key's position alone (blocks of block_size keys, partitions of
+  // kPartitionKeys keys merged in order), whatever the chunking. `scratch` is one thread's.
+  void (*attend)(const AttentionArgs& args, int64_t sequence, int64_t kv_head, int64_t token_begin, int64_t token_end,
+                 float* scratch);
+};
+
+const KernelTable& kernel_table(Isa isa);  // asserts that this build has it
+Isa best_isa();                            // what this processor can run
+bool isa_available(Isa isa);
+
+}  // namespace inglenook

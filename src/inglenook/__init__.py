@@ -1,0 +1,1 @@
+"""inglenook: one local server for every model an agent talks to."""

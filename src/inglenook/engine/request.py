@@ -1,0 +1,48 @@
+"""What enters the engine and what leaves it: token ids only, no text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from inglenook.types import FinishReason, SamplingParams
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """One sequence to continue. A request for n choices is n of these.
+
+    `eos_token_ids` end it unless sampling.ignore_eos; sampling.stop_token_ids end it always. Stop strings are not
+    the engine's: whoever has the text cancels. sampling.max_tokens is set, and fits the context, when it gets here.
+    """
+
+    request_id: str
+    prompt_token_ids: tuple[int, ...]
+    sampling: SamplingParams
+    eos_token_ids: frozenset[int] = frozenset()
+    priority: int = 0
+    cache_salt: str = ""  # requests with different salts share no cached blocks
+
+
+@dataclass(frozen=True)
+class SampledToken:
+    """One sampled token. `top` is (token id, log-probability), likeliest first; empty unless asked for."""
+
+    token_id: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class EngineOutput:
+    """New tokens of one request, in order. The last output of a request has a finish_reason or an error.
+
+    A stop token or end of text is among the tokens; `stop_token_id` names it, so that its text can be left out
+    (None where the reason is another).
+    """
+
+    request_id: str
+    tokens: tuple[SampledToken, ...] = ()
+    finish_reason: FinishReason | None = None
+    stop_token_id: int | None = None
+    num_cached_tokens: int = 0
+    error: Exception | None = field(default=None)
