@@ -1,0 +1,46 @@
+# serve and test are all that a newcomer needs: both make .venv and build the package on their first run.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+NATIVE := pyproject.toml CMakeLists.txt $(wildcard native/src/*)
+
+.PHONY: serve test check bench build clean
+
+serve: $(VENV)/.installed
+	@$(BIN)/inglenook serve $(ARGS)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.check
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed
+	@$(BIN)/inglenook bench $(ARGS)
+
+build: $(VENV)/.installed
+
+clean:
+	rm -rf build $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Editable: a change of Python takes effect at once, a change of C++ at the next make.
+$(VENV)/.installed: $(NATIVE) | $(VENV)/bin/python
+	$(PIP) install -q -e .
+	@touch $@
+
+# torch first and pinned: whatever resolves another torch brings gigabytes of CUDA.
+$(VENV)/.test: $(VENV)/.installed requirements-test.txt
+	$(PIP) install -q torch==2.13.0
+	$(PIP) install -q -r requirements-test.txt
+	@touch $@
+
+$(VENV)/.check: requirements-check.txt | $(VENV)/bin/python
+	$(PIP) install -q -r requirements-check.txt
+	@touch $@
