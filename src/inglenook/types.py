@@ -167,6 +167,7 @@ class Delta:
 
     The last piece of a choice has `finish_reason`; the last piece of all has `usage`, the sum over choices.
     `stop_reason` says which stop string or stop token ended it (None for the model's own end of text).
+    `warnings` say what was changed in the request so that it could be served; they come with the first piece.
     """
 
     index: int = 0
@@ -176,6 +177,7 @@ class Delta:
     finish_reason: FinishReason | None = None
     stop_reason: str | int | None = None
     usage: Usage | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
