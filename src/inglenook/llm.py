@@ -1,0 +1,235 @@
+"""The Python API: the same back end as the server's, behind plain function calls."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import queue
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from inglenook.config import DEFAULT_MODEL, EngineSettings, ModelSettings
+from inglenook.errors import ConfigError, InvalidRequestError
+from inglenook.types import (
+    ChatRequest,
+    CompletionRequest,
+    Delta,
+    FinishReason,
+    GenerateRequest,
+    Message,
+    SamplingParams,
+    TokenLogprob,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from inglenook.backends.local import LocalBackend
+
+ChatMessages = Sequence[Message | Mapping[str, Any]]
+Prompt = str | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model answered to one prompt. `str()` of it is the text."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    stop_reason: str | int | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    usage: Usage = Usage()
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class LLM:
+    """A model in this process.
+
+    `model` is a catalogue name, a path or a source, as for `inglenook serve`; further keywords are the fields of
+    ModelSettings and EngineSettings. Methods may be called from several threads; requests that run at the same
+    time share the engine's steps. Close it, or use it in a `with` statement, to free the memory.
+
+    Raises ConfigError for unknown settings, ModelSourceError, CheckpointError or OutOfMemoryError where the model
+    can't be had or doesn't fit.
+    """
+
+    def __init__(self, model: str = DEFAULT_MODEL, **settings: Any) -> None:
+        from inglenook.backends.local import load_local_backend
+        from inglenook.settings import home_folder
+        from inglenook.store.store import ModelStore
+
+        model_settings = ModelSettings(model=model, **_take(ModelSettings, settings))
+        engine_settings = EngineSettings(**_take(EngineSettings, settings))
+        if settings:
+            raise ConfigError(
+                f"Unknown settings: {', '.join(sorted(settings))}. "
+                f"Allowed are {', '.join(sorted(_names(ModelSettings) | _names(EngineSettings)))}."
+            )
+        files = ModelStore(home_folder()).resolve(model)
+        self._backend: LocalBackend = load_local_backend(files, model_settings, engine_settings)
+        self._ids = itertools.count()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="inglenook-llm", daemon=True)
+        self._thread.start()
+
+    # --- asking ---------------------------------------------------------------------------------------
+
+    def generate(
+        self, prompts: Prompt | Sequence[Prompt], sampling: SamplingParams | None = None, **params: Any
+    ) -> list[Completion]:
+        """Continue each prompt (text or token ids); one Completion per prompt and choice, in order.
+
+        `params` are fields of SamplingParams, and `n` for several choices; they override `sampling`.
+        Raises InvalidRequestError for a parameter or a prompt that can't be honoured.
+        """
+        request, num_choices = self._completion_request(prompts, sampling, params)
+        return self._run(_collect(self._backend.complete(request), len(request.prompts) * num_choices))
+
+    def chat(self, messages: ChatMessages, sampling: SamplingParams | None = None, **params: Any) -> Completion:
+        """Answer a conversation: dictionaries with `role` and `content`, or Messages. `params` as in generate."""
+        return self._run(_collect(self._backend.chat(self._chat_request(messages, sampling, params)), 1))[0]
+
+    def stream(
+        self, prompt: str | ChatMessages, sampling: SamplingParams | None = None, **params: Any
+    ) -> Iterator[Delta]:
+        """The same piece by piece: text is continued, a list of messages answered.
+
+        Leaving the loop early cancels the request.
+        """
+        if isinstance(prompt, str):
+            deltas = self._backend.complete(self._completion_request(prompt, sampling, params)[0])
+        else:
+            deltas = self._backend.chat(self._chat_request(prompt, sampling, params))
+        return self._iterate(deltas)
+
+    # --- life -----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Cancel what runs and free the memory; a second call does nothing."""
+        if self._loop.is_closed():
+            return
+        self._run(self._backend.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _shared(self, sampling: SamplingParams | None, params: dict[str, Any]) -> dict[str, Any]:
+        num_choices = params.pop("n", 1)
+        unknown = params.keys() - _names(SamplingParams)
+        if unknown:
+            raise InvalidRequestError(
+                f"Unknown parameters: {', '.join(sorted(unknown))}. "
+                f"Allowed are n, {', '.join(sorted(_names(SamplingParams)))}."
+            )
+        for name in ("stop", "stop_token_ids"):
+            if isinstance(params.get(name), str):
+                params[name] = (params[name],)
+            elif name in params:
+                params[name] = tuple(params[name] or ())
+        sampling = replace(sampling or SamplingParams(), **params)
+        return {
+            "request_id": f"llm-{next(self._ids)}",
+            "model": "",
+            "sampling": sampling,
+            "num_choices": num_choices,
+        }
+
+    def _chat_request(
+        self, messages: ChatMessages, sampling: SamplingParams | None, params: dict[str, Any]
+    ) -> ChatRequest:
+        turns = tuple(m if isinstance(m, Message) else _message(m) for m in messages)
+        return ChatRequest(messages=turns, **self._shared(sampling, params))
+
+    def _completion_request(
+        self, prompts: Prompt | Sequence[Prompt], sampling: SamplingParams | None, params: dict[str, Any]
+    ) -> tuple[CompletionRequest, int]:
+        if isinstance(prompts, str) or (prompts and isinstance(prompts[0], int)):
+            prompts = [prompts]  # type: ignore[list-item]
+        texts = tuple(p if isinstance(p, str) else tuple(p) for p in prompts)  # type: ignore[arg-type]
+        request = CompletionRequest(prompts=texts, **self._shared(sampling, params))
+        return request, request.num_choices
+
+    def _run(self, work: Any) -> Any:
+        if self._loop.is_closed():
+            raise ConfigError("This LLM is closed; make a new one.")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _iterate(self, deltas: AsyncIterator[Delta]) -> Iterator[Delta]:
+        pieces: queue.SimpleQueue[Delta | BaseException | None] = queue.SimpleQueue()
+
+        async def pump() -> None:
+            try:
+                async for delta in deltas:
+                    pieces.put(delta)
+                pieces.put(None)
+            except Exception as error:
+                pieces.put(error)
+
+        future = asyncio.run_coroutine_threadsafe(pump(), self._loop)
+        try:
+            while (piece := pieces.get()) is not None:
+                if isinstance(piece, BaseException):
+                    raise piece
+                yield piece
+        finally:
+            future.cancel()
+
+
+async def _collect(deltas: AsyncIterator[Delta], num_choices: int) -> list[Completion]:
+    """Join the pieces of each choice."""
+    pieces: list[list[Delta]] = [[] for _ in range(num_choices)]
+    usage, warnings = Usage(), ()
+    async for delta in deltas:
+        pieces[delta.index].append(delta)
+        usage = delta.usage or usage
+        warnings = warnings + delta.warnings
+    return [
+        Completion(
+            text="".join(d.text for d in choice),
+            token_ids=tuple(itertools.chain.from_iterable(d.token_ids for d in choice)),
+            finish_reason=choice[-1].finish_reason or "stop",
+            stop_reason=choice[-1].stop_reason,
+            logprobs=tuple(itertools.chain.from_iterable(d.logprobs for d in choice)),
+            usage=usage,
+            warnings=warnings,
+        )
+        for choice in pieces
+    ]
+
+
+def _message(turn: Mapping[str, Any]) -> Message:
+    if not isinstance(turn.get("role"), str):
+        raise InvalidRequestError("A message needs a role, such as 'user'.", param="messages")
+    extra = {key: value for key, value in turn.items() if key not in ("role", "content", "name")}
+    return Message(role=turn["role"], content=turn.get("content"), name=turn.get("name"), extra=extra)
+
+
+def _names(settings: type) -> set[str]:
+    return {f.name for f in fields(settings)}
+
+
+def _take(settings: type, given: dict[str, Any]) -> dict[str, Any]:
+    """Move the fields of `settings` out of `given`."""
+    mine: Iterable[str] = _names(settings) & given.keys()
+    return {name: given.pop(name) for name in list(mine)}
