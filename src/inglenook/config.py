@@ -5,7 +5,10 @@ Every field carries its help text; `settings.py` makes flags, environment variab
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 DType = Literal["auto", "float32", "float16", "bfloat16"]
@@ -13,12 +16,17 @@ KVCacheDType = Literal["auto", "float32", "float16"]
 Quantization = Literal["q8", "q4"]
 LoadFormat = Literal["auto", "gguf", "safetensors", "dummy"]
 Device = Literal["auto", "cpu", "torch"]
+Isa = Literal["scalar", "avx2", "avx512"]
 
 DEFAULT_MODEL = "smollm2:135m"
 
 
 def setting(default: Any, help: str, **metadata: Any) -> Any:
-    """A dataclass field with its help text. `flag` overrides the generated name of the flag."""
+    """A dataclass field with its help text. Further metadata that settings.py knows of:
+
+    `minimum`, `maximum`, `choices` bound a number; `is_bytes` allows suffixes (K, M, G, Ki, Mi, Gi);
+    `is_secret` keeps the value out of messages.
+    """
     return field(default=default, metadata={"help": help, **metadata})
 
 
@@ -34,32 +42,89 @@ class ModelSettings:
     load_format: LoadFormat = setting("auto", "How the weights are stored; dummy gives random weights.")
     dtype: DType = setting("auto", "Format of weights that aren't quantised; auto keeps the checkpoint's.")
     quantization: Quantization | None = setting(None, "Quantise 16- and 32-bit weights while loading.")
-    max_model_len: int | None = setting(None, "Context length in tokens; default: the largest that fits.")
+    max_model_len: int | None = setting(None, "Context length in tokens; default: the largest that fits.", minimum=1)
     seed: int = setting(0, "Seed for random weights and for requests that bring none.")
 
 
 @dataclass(frozen=True)
 class EngineSettings:
     device: Device = setting("auto", "cpu runs the native kernels, torch the readable reference.")
-    threads: int | None = setting(None, "Threads that compute; default: the cores that the process may use.")
-    max_num_seqs: int = setting(64, "Sequences that are computed in one step, at most.")
-    max_num_batched_tokens: int = setting(512, "Tokens that are computed in one step, at most.")
+    threads: int | None = setting(None, "Threads that compute; default: the cores that the process may use.", minimum=1)
+    isa: Isa | None = setting(None, "Instruction set of the kernels; default: the best that this processor has.")
+    max_num_seqs: int = setting(64, "Sequences that are computed in one step, at most.", minimum=1)
+    max_num_batched_tokens: int = setting(512, "Tokens that are computed in one step, at most.", minimum=1)
     kv_cache_memory_bytes: int | None = setting(
-        None, "Memory for the key-value cache (suffixes K, M, G allowed).", is_bytes=True
+        None, "Memory for the key-value cache (suffixes K, M, G allowed).", is_bytes=True, minimum=1
     )
     kv_cache_dtype: KVCacheDType = setting("auto", "Format of keys and values in the cache.")
-    block_size: int = setting(32, "Tokens in a block of the key-value cache: 16 or 32.")
+    block_size: int = setting(32, "Tokens in a block of the key-value cache.", choices=(16, 32))
     enable_prefix_caching: bool = setting(
         True, "Reuse the computed blocks of a prompt that begins like an earlier one."
     )
-    max_queue: int = setting(1024, "Requests that may wait; further ones are answered 429.")
+    max_queue: int = setting(1024, "Requests that may wait; further ones are answered 429.", minimum=0)
 
 
 @dataclass(frozen=True)
 class ServerSettings:
     host: str = setting("127.0.0.1", "Address to listen on.")
-    port: int = setting(8000, "Port to listen on.")
+    port: int = setting(8000, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
     api_key: tuple[str, ...] = setting((), "Key or keys that clients must send.", is_secret=True)
-    shutdown_grace_s: float = setting(10.0, "Seconds that running requests get to end when the server stops.")
-    max_body_mib: int = setting(64, "Largest request body, MiB.")
+    shutdown_grace_s: float = setting(
+        10.0, "Seconds that running requests get to end when the server stops.", minimum=0
+    )
+    max_body_mib: int = setting(64, "Largest request body, MiB.", minimum=1)
     log_level: Literal["debug", "info", "warning", "error"] = setting("info", "What is logged.")
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    home: str | None = setting(None, "Folder that keeps fetched models; default: inglenook in the user's cache folder.")
+
+
+def resolve(engine: EngineSettings) -> EngineSettings:
+    """The same settings with `threads` made concrete. What depends on the model, the engine resolves when it loads."""
+    return engine if engine.threads is not None else replace(engine, threads=num_usable_cores())
+
+
+def num_usable_cores(root: Path = Path("/")) -> int:
+    """Cores that this process may use: those it may run on, or fewer where a cgroup's CPU quota allows less."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    num_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, int(min([float(num_cores), *_cpu_quotas(root)])))
+
+
+def _cpu_quotas(root: Path) -> Iterator[float]:
+    """Quotas in cores of this process's control groups and their parents, version 2 and version 1.
+
+    Format: cgroups(7), and cpu.max in the kernel's admin-guide/cgroup-v2. In a container the path that the kernel
+    reports may not exist beneath the mount; the mount itself is then the container's group.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        group = mount / path.lstrip("/")
+        for folder in (group, *group.parents):
+            quota = _read_quota(folder)
+            if quota is not None:
+                yield quota
+            if folder == mount:
+                break
+
+
+def _read_quota(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    is_limited = quota.isdigit() and period.isdigit() and int(period) > 0
+    return int(quota) / int(period) if is_limited else None
