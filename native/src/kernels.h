@@ -21,8 +21,9 @@ constexpr int64_t kTileRows = 16;  // output rows that are interleaved in a pack
 // Float kinds: [tile][input (bf16: pair of inputs)][row][1 or 2 values].
 // Quantised kinds: per tile and group of inputs one record: codes, then scales[16], then minimums[16] if has_minimum.
 //   Codes are unsigned; element (row r, input i) of a group stands where vpdpbusd wants it: four neighbouring
-//   inputs of one row are four neighbouring bytes, 16 rows make 64 bytes. q4 keeps two such 64-byte lines in one
-//   (low and high nibbles); q5 and q6 have a plane of low nibbles and a plane of high bits.
+//   inputs of one row are four neighbouring bytes, 16 rows make 64 bytes: one line. A group has L = group_size / 4
+//   lines. q8: L lines. q4: L / 2, line j in the low nibbles and line j + L / 2 in the high ones. q5 and q6: these
+//   nibbles, then one 64-byte plane of the codes' upper bits: q5 bit l of a byte, q6 bits 2l and 2l + 1, are line l's.
 //   weight = scale * (code - zero_point), or scale * code + minimum.
 struct PackedWeight {
   WeightKind kind = WeightKind::f32;
