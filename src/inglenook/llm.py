@@ -6,10 +6,10 @@ import asyncio
 import itertools
 import queue
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from inglenook.config import DEFAULT_MODEL, EngineSettings, ModelSettings
 from inglenook.errors import ConfigError, InvalidRequestError
@@ -18,7 +18,6 @@ from inglenook.types import (
     CompletionRequest,
     Delta,
     FinishReason,
-    GenerateRequest,
     Message,
     SamplingParams,
     TokenLogprob,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 ChatMessages = Sequence[Message | Mapping[str, Any]]
 Prompt = str | Sequence[int]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -159,13 +159,10 @@ class LLM:
     def _completion_request(
         self, prompts: Prompt | Sequence[Prompt], sampling: SamplingParams | None, params: dict[str, Any]
     ) -> tuple[CompletionRequest, int]:
-        if isinstance(prompts, str) or (prompts and isinstance(prompts[0], int)):
-            prompts = [prompts]  # type: ignore[list-item]
-        texts = tuple(p if isinstance(p, str) else tuple(p) for p in prompts)  # type: ignore[arg-type]
-        request = CompletionRequest(prompts=texts, **self._shared(sampling, params))
+        request = CompletionRequest(prompts=_prompts(prompts), **self._shared(sampling, params))
         return request, request.num_choices
 
-    def _run(self, work: Any) -> Any:
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop.is_closed():
             raise ConfigError("This LLM is closed; make a new one.")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -199,7 +196,8 @@ class LLM:
 async def _collect(deltas: AsyncIterator[Delta], num_choices: int) -> list[Completion]:
     """Join the pieces of each choice."""
     pieces: list[list[Delta]] = [[] for _ in range(num_choices)]
-    usage, warnings = Usage(), ()
+    usage = Usage()
+    warnings: tuple[str, ...] = ()
     async for delta in deltas:
         pieces[delta.index].append(delta)
         usage = delta.usage or usage
@@ -216,6 +214,15 @@ async def _collect(deltas: AsyncIterator[Delta], num_choices: int) -> list[Compl
         )
         for choice in pieces
     ]
+
+
+def _prompts(prompts: Prompt | Sequence[Prompt]) -> tuple[str | tuple[int, ...], ...]:
+    """One prompt or several, text or token ids, as the request has them."""
+    if isinstance(prompts, str):
+        return (prompts,)
+    if prompts and all(isinstance(p, int) for p in prompts):
+        return (tuple(cast("Sequence[int]", prompts)),)
+    return tuple(p if isinstance(p, str) else tuple(p) for p in cast("Sequence[Prompt]", prompts))
 
 
 def _message(turn: Mapping[str, Any]) -> Message:
