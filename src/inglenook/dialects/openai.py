@@ -1,0 +1,276 @@
+"""Deltas, errors and model cards -> OpenAI's JSON: whole answers and the events of streams."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from inglenook.dialects import openai_wire as wire
+from inglenook.errors import InglenookError
+from inglenook.types import Delta, FinishReason, ModelCard, TokenLogprob, Usage
+
+DONE = b"[DONE]"  # the last event of a stream, after an error too
+
+_MIN_LOGPROB = -9999.0  # JSON has no infinity; vLLM writes the same
+_MAX_MESSAGE_CHARS = 2000
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class AnswerHead:
+    """What every chunk of an answer repeats. `created` is Unix time, s."""
+
+    id: str
+    created: int
+    model: str
+    fingerprint: str
+
+
+@dataclass
+class _Choice:
+    """One choice of an answer that isn't streamed, put together from its deltas."""
+
+    texts: list[str] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    stop_reason: str | int | None = None
+
+
+def new_id(prefix: str) -> str:
+    """A request id such as chatcmpl-0123456789abcdef01234567."""
+    return f"{prefix}-{secrets.token_hex(12)}"
+
+
+# --- errors and models ----------------------------------------------------------------------------
+
+
+def error_body(error: InglenookError) -> bytes:
+    message = error.message
+    if len(message) > _MAX_MESSAGE_CHARS:
+        message = message[: _MAX_MESSAGE_CHARS - 3] + "..."
+    return _encode(wire.ErrorBody(wire.ErrorDetail(message, error.type, error.param, error.code)))
+
+
+def model_body(card: ModelCard) -> bytes:
+    return _encode(_model(card))
+
+
+def model_list_body(cards: Iterable[ModelCard]) -> bytes:
+    return _encode(wire.ModelList([_model(card) for card in cards]))
+
+
+def _model(card: ModelCard) -> wire.ModelBody:
+    return wire.ModelBody(card.name, card.created, card.root, card.max_model_len)
+
+
+# --- whole answers --------------------------------------------------------------------------------
+
+
+def chat_body(head: AnswerHead, deltas: Iterable[Delta], *, has_logprobs: bool) -> bytes:
+    choices, usage = _gather(deltas)
+    return _encode(
+        wire.ChatCompletion(
+            head.id,
+            "chat.completion",
+            head.created,
+            head.model,
+            head.fingerprint,
+            [
+                wire.ChatChoice(
+                    index,
+                    wire.ChatMessage("".join(choice.texts)),
+                    wire.ChatLogprobs(_chat_logprobs(choice.logprobs)) if has_logprobs else None,
+                    choice.finish_reason,
+                    choice.stop_reason,
+                )
+                for index, choice in sorted(choices.items())
+            ],
+            _usage(usage),
+        )
+    )
+
+
+def completion_body(head: AnswerHead, deltas: Iterable[Delta], *, has_logprobs: bool) -> bytes:
+    choices, usage = _gather(deltas)
+    return _encode(
+        wire.Completion(
+            head.id,
+            "text_completion",
+            head.created,
+            head.model,
+            head.fingerprint,
+            [
+                wire.CompletionChoice(
+                    index,
+                    "".join(choice.texts),
+                    _completion_logprobs(choice.logprobs, 0) if has_logprobs else None,
+                    choice.finish_reason,
+                    choice.stop_reason,
+                )
+                for index, choice in sorted(choices.items())
+            ],
+            _usage(usage),
+        )
+    )
+
+
+def _gather(deltas: Iterable[Delta]) -> tuple[dict[int, _Choice], Usage]:
+    choices: dict[int, _Choice] = {}
+    usage = Usage()
+    for delta in deltas:
+        choice = choices.setdefault(delta.index, _Choice())
+        choice.texts.append(delta.text)
+        choice.logprobs.extend(delta.logprobs)
+        if delta.finish_reason is not None:
+            choice.finish_reason, choice.stop_reason = delta.finish_reason, delta.stop_reason
+        usage = delta.usage or usage
+    return choices, usage
+
+
+# --- streams: each method returns the data of the events to send, in order --------------------------
+
+
+class _Stream:
+    """What the streams of both routes share: how they end."""
+
+    def __init__(self, head: AnswerHead, *, include_usage: bool) -> None:
+        self._head = head
+        self._include_usage = include_usage
+        self._usage = Usage()
+
+    def end(self) -> list[bytes]:
+        return [self._chunk(None, _usage(self._usage)), DONE] if self._include_usage else [DONE]
+
+    def fail(self, error: InglenookError) -> list[bytes]:
+        return [error_body(error), DONE]
+
+    def _chunk(self, choice: Any, usage: wire.UsageBody | None = None) -> bytes:
+        raise NotImplementedError
+
+
+class ChatStream(_Stream):
+    """Chunks of one chat answer: the role comes alone and first, the finish reason alone and last, per choice."""
+
+    def __init__(self, head: AnswerHead, *, include_usage: bool) -> None:
+        super().__init__(head, include_usage=include_usage)
+        self._opened: set[int] = set()
+
+    def encode(self, delta: Delta) -> list[bytes]:
+        self._usage = delta.usage or self._usage
+        index = delta.index
+        events = []
+        if index not in self._opened:
+            self._opened.add(index)
+            events.append(self._chunk(wire.ChatChunkChoice(index, wire.ChatDelta("assistant", ""))))
+        if delta.text or delta.logprobs:
+            logprobs = wire.ChatLogprobs(_chat_logprobs(delta.logprobs)) if delta.logprobs else None
+            events.append(self._chunk(wire.ChatChunkChoice(index, wire.ChatDelta(UNSET, delta.text), logprobs)))
+        if delta.finish_reason is not None:
+            choice = wire.ChatChunkChoice(index, wire.ChatDelta(), None, delta.finish_reason, delta.stop_reason)
+            events.append(self._chunk(choice))
+        return events
+
+    def _chunk(self, choice: wire.ChatChunkChoice | None, usage: wire.UsageBody | None = None) -> bytes:
+        head = self._head
+        return _encode(
+            wire.ChatChunk(
+                head.id,
+                "chat.completion.chunk",
+                head.created,
+                head.model,
+                head.fingerprint,
+                [] if choice is None else [choice],
+                usage if self._include_usage else UNSET,
+            )
+        )
+
+
+class CompletionStream(_Stream):
+    """Chunks of one answer on the older route: one for each delta that says something."""
+
+    def __init__(self, head: AnswerHead, *, include_usage: bool) -> None:
+        super().__init__(head, include_usage=include_usage)
+        self._text_offsets: dict[int, int] = {}
+
+    def encode(self, delta: Delta) -> list[bytes]:
+        self._usage = delta.usage or self._usage
+        if not (delta.text or delta.logprobs or delta.finish_reason):
+            return []
+        choice = wire.CompletionChoice(delta.index, delta.text, None, delta.finish_reason)
+        if delta.logprobs:
+            offset = self._text_offsets.get(delta.index, 0)
+            choice.logprobs = _completion_logprobs(delta.logprobs, offset)
+            self._text_offsets[delta.index] = offset + sum(len(token.text) for token in delta.logprobs)
+        if delta.finish_reason is not None:
+            choice.stop_reason = delta.stop_reason
+        return [self._chunk(choice)]
+
+    def _chunk(self, choice: wire.CompletionChoice | None, usage: wire.UsageBody | None = None) -> bytes:
+        head = self._head
+        return _encode(
+            wire.Completion(
+                head.id,
+                "text_completion",
+                head.created,
+                head.model,
+                head.fingerprint,
+                [] if choice is None else [choice],
+                usage if self._include_usage else UNSET,
+            )
+        )
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _usage(usage: Usage) -> wire.UsageBody:
+    return wire.UsageBody(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.prompt_tokens + usage.completion_tokens,
+        wire.PromptTokensDetails(usage.cached_tokens),
+    )
+
+
+def _finite(logprob: float) -> float:
+    return max(logprob, _MIN_LOGPROB) if math.isfinite(logprob) else _MIN_LOGPROB
+
+
+def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> list[wire.ChatTokenLogprob]:
+    return [
+        wire.ChatTokenLogprob(
+            token.text,
+            _finite(token.logprob),
+            list(token.bytes),
+            [wire.TopLogprob(other.text, _finite(other.logprob), list(other.bytes)) for other in token.top],
+        )
+        for token in tokens
+    ]
+
+
+def _completion_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> wire.CompletionLogprobs:
+    """`offset` is where the first token begins, in characters of the answer so far.
+
+    A log-probability of NaN stands for the one that doesn't exist: of an echoed prompt's first token.
+    """
+    result = wire.CompletionLogprobs([], [], [], [])
+    for token in tokens:
+        result.text_offset.append(offset)
+        result.tokens.append(token.text)
+        offset += len(token.text)
+        if math.isnan(token.logprob):
+            result.token_logprobs.append(None)
+            result.top_logprobs.append(None)
+            continue
+        result.token_logprobs.append(_finite(token.logprob))
+        likeliest: dict[str, float] = {}
+        for other in (*token.top, token):  # the chosen token is always there; equal texts keep the likelier
+            likeliest.setdefault(other.text, _finite(other.logprob))
+        result.top_logprobs.append(likeliest)
+    return result

@@ -1,0 +1,182 @@
+"""Which request fields the OpenAI routes know without honouring them. docs/api.md shows the same as a table.
+
+What a route honours stands nowhere as a list: it is what its parser reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inglenook.errors import UnsupportedParameterError
+
+# Accepted, since they can't change an answer of this server: whom it is billed to, where it is kept or cached,
+# how many tools may be called at once where there are none.
+WITHOUT_EFFECT = frozenset(
+    {
+        "user",
+        "metadata",
+        "store",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "cache_prompt",
+        "id_slot",
+        "session_id",
+        "stream_interval",
+        "sse_ping_interval",
+        "keep_alive",
+        "ttl",
+        "timeout",
+        "guided_decoding_backend",
+        "parallel_tool_calls",
+    }
+)
+
+# Refused by name, unless the value is null, false, empty, or one of those given here, which ask for nothing.
+REFUSED: Mapping[str, tuple[Any, ...]] = {
+    # tools and their older form
+    "tools": (),
+    "tool_choice": ("none",),
+    "functions": (),
+    "function_call": ("none",),
+    # structured outputs, of all dialects
+    "response_format": ({"type": "text"},),
+    "structured_outputs": (),
+    "guided_json": (),
+    "guided_regex": (),
+    "guided_choice": (),
+    "guided_grammar": (),
+    "regex": (),
+    "ebnf": (),
+    "grammar": (),
+    "json_schema": (),
+    "structural_tag": (),
+    # reasoning
+    "reasoning_effort": ("none",),
+    "reasoning": (),
+    "reasoning_format": ("none", "auto"),
+    "thinking": (),
+    "enable_thinking": (),
+    "thinking_token_budget": (),
+    "include_reasoning": (True,),
+    "separate_reasoning": (True,),
+    "stream_reasoning": (True,),
+    "verbosity": ("medium",),
+    # input and output other than text
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "web_search_options": (),
+    "documents": (),
+    "prompt_embeds": (),
+    "input_ids": (),
+    "media_io_kwargs": (),
+    "mm_processor_kwargs": (),
+    # how the prompt is made
+    "chat_template": (),
+    "echo": (),
+    "suffix": (),
+    "add_special_tokens": (),
+    "truncate_prompt_tokens": (),
+    "truncation_side": (),
+    # sampling
+    "best_of": (),  # equal to n is accepted: see openai_requests
+    "use_beam_search": (),
+    "length_penalty": (1,),
+    "bad_words": (),
+    "allowed_token_ids": (),
+    "repeat_penalty": (1,),
+    "repeat_last_n": (),
+    "typical_p": (1,),
+    "top_n_sigma": (-1,),
+    "dynatemp_range": (0,),
+    "dynatemp_exponent": (1,),
+    "mirostat": (0,),
+    "mirostat_tau": (),
+    "mirostat_eta": (),
+    "dry_multiplier": (0,),
+    "dry_base": (),
+    "dry_allowed_length": (),
+    "dry_penalty_last_n": (),
+    "dry_sequence_breakers": (),
+    "xtc_probability": (0,),
+    "xtc_threshold": (),
+    "samplers": (),
+    "min_keep": (0,),
+    "custom_logit_processor": (),
+    "custom_params": (),
+    "logits_processors": (),
+    "vllm_xargs": (),
+    "watermarking": (),
+    "repetition_detection": (),
+    "stop_regex": (),
+    "no_stop_trim": (),
+    "spaces_between_special_tokens": (True,),
+    # limits
+    "n_predict": (-1,),
+    "n_keep": (0,),
+    "t_max_predict_ms": (),
+    # what the answer holds
+    "prompt_logprobs": (),
+    "logprob_token_ids": (),
+    "n_probs": (0,),
+    "post_sampling_probs": (),
+    "return_token_ids": (),
+    "return_tokens": (),
+    "return_tokens_as_token_ids": (),
+    "return_prompt_text": (),
+    "return_hidden_states": (),
+    "return_cached_tokens_details": (),
+    "return_progress": (),
+    "timings_per_token": (),
+    "response_fields": (),
+    # who serves it, and with what
+    "request_id": (),
+    "rid": (),
+    "cache_salt": (),
+    "extra_key": (),
+    "service_tier": ("auto", "default"),
+    "lora": (),
+    "lora_path": (),
+    "kv_transfer_params": (),
+    "ec_transfer_params": (),
+    "session_params": (),
+}
+
+_INSTEAD = {
+    "repeat_penalty": "Use repetition_penalty.",
+    "n_predict": "Use max_tokens.",
+    "no_stop_trim": "Use include_stop_str_in_output.",
+    "n_probs": "Use logprobs and top_logprobs.",
+    "enable_thinking": "Put it into chat_template_kwargs.",
+    "request_id": "Send the header x-request-id.",
+    "rid": "Send the header x-request-id.",
+}
+
+
+def refuse_or_report(unread: Mapping[str, Any]) -> tuple[str, ...]:
+    """Sort the fields that a parser didn't read: returns the names that nobody knows.
+
+    Raises UnsupportedParameterError for a field of REFUSED whose value asks for something.
+    """
+    unknown = []
+    for name, value in unread.items():
+        if name in REFUSED:
+            if not asks_for_nothing(value, REFUSED[name]):
+                raise unsupported(name)
+        elif name not in WITHOUT_EFFECT and value is not None:
+            unknown.append(name)
+    return tuple(unknown)
+
+
+def asks_for_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
+    if value is None or value is False or value in ("", [], {}):
+        return True
+    # true == 1 in Python, but not in JSON.
+    return any(isinstance(value, bool) == isinstance(item, bool) and value == item for item in neutral)
+
+
+def unsupported(name: str) -> UnsupportedParameterError:
+    advice = _INSTEAD.get(name, "Leave it out.")
+    return UnsupportedParameterError(f"{name} is known to this server but not supported yet. {advice}", param=name)

@@ -1,0 +1,253 @@
+"""OpenAI request bodies -> ChatRequest and CompletionRequest (API reference of OpenAI, extras of vLLM)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from inglenook.dialects.json_fields import Fields, as_token_id, check_depth, decode_object, expected
+from inglenook.dialects.openai_fields import refuse_or_report, unsupported
+from inglenook.errors import InvalidRequestError, UnsupportedParameterError
+from inglenook.types import (
+    MAX_CHOICES,
+    MAX_LOGPROBS,
+    ChatRequest,
+    CompletionRequest,
+    GenerateRequest,
+    Message,
+    SamplingParams,
+)
+
+COMPLETION_MAX_TOKENS = 16  # OpenAI's default on the older route; chat has none
+MAX_PROMPTS = 1024
+MAX_LOGIT_BIASES = 1 << 16
+
+RequestT = TypeVar("RequestT", bound=GenerateRequest)
+
+
+@dataclass(frozen=True)
+class Parsed(Generic[RequestT]):
+    """A request with what concerns only its answer's form. `unknown_fields` goes into a response header."""
+
+    request: RequestT
+    stream: bool
+    include_usage: bool
+    unknown_fields: tuple[str, ...]
+
+    @property
+    def has_logprobs(self) -> bool:
+        return self.request.sampling.logprobs is not None
+
+
+def parse_chat(body: bytes, request_id: str) -> Parsed[ChatRequest]:
+    """Body of POST /v1/chat/completions. Raises InvalidRequestError, naming the field."""
+    fields = Fields(decode_object(body))
+    continues = fields.boolean("continue_final_message", False)
+    opens_turn = fields.boolean("add_generation_prompt", not continues)
+    if continues and opens_turn:
+        raise InvalidRequestError(
+            "continue_final_message and add_generation_prompt exclude each other.", param="add_generation_prompt"
+        )
+    max_tokens = fields.integer("max_completion_tokens", fields.integer("max_tokens", None))
+    if max_tokens is not None and max_tokens < 1:
+        name = "max_tokens" if fields.get("max_completion_tokens") is None else "max_completion_tokens"
+        raise InvalidRequestError(f"{name} is {max_tokens}; it must be at least 1.", param=name)
+    request = ChatRequest(
+        request_id=request_id,
+        model=fields.string("model", ""),
+        sampling=_sampling(fields, max_tokens, _chat_logprobs(fields)),
+        num_choices=_num_choices(fields),
+        priority=fields.integer("priority", 0),
+        messages=_messages(fields),
+        add_generation_prompt=opens_turn,
+        continue_final_message=continues,
+        chat_template_kwargs=fields.object("chat_template_kwargs"),
+    )
+    return _parsed(fields, request)
+
+
+def parse_completion(body: bytes, request_id: str) -> Parsed[CompletionRequest]:
+    """Body of POST /v1/completions. Raises InvalidRequestError, naming the field."""
+    fields = Fields(decode_object(body))
+    logprobs = fields.integer("logprobs", None)
+    num_choices = _num_choices(fields)
+    if fields.integer("best_of", num_choices) != num_choices:
+        raise unsupported("best_of")
+    request = CompletionRequest(
+        request_id=request_id,
+        model=fields.string("model", ""),
+        sampling=_sampling(fields, fields.integer("max_tokens", COMPLETION_MAX_TOKENS), logprobs),
+        num_choices=num_choices,
+        priority=fields.integer("priority", 0),
+        prompts=_prompts(fields),
+        echo=fields.boolean("echo", False),
+        add_special_tokens=fields.boolean("add_special_tokens", True),
+    )
+    return _parsed(fields, request)
+
+
+def _parsed(fields: Fields, request: RequestT) -> Parsed[RequestT]:
+    stream = fields.boolean("stream", False)
+    options = Fields(fields.object("stream_options"), "stream_options.")
+    if fields.get("stream_options") is not None and not stream:
+        raise InvalidRequestError("stream_options is only allowed where stream is true.", param="stream_options")
+    include_usage = options.boolean("include_usage", False)
+    if options.boolean("continuous_usage_stats", False):
+        raise unsupported("stream_options.continuous_usage_stats")
+    options.get("include_obfuscation")  # padding against traffic analysis: of no use without TLS, which isn't ours
+    unknown = refuse_or_report(fields.unread()) + tuple(options.name(key) for key in options.unread())
+    return Parsed(request, stream, include_usage, unknown)
+
+
+def _num_choices(fields: Fields) -> int:
+    num_choices = fields.integer("n", 1)
+    if not 1 <= num_choices <= MAX_CHOICES:
+        raise InvalidRequestError(f"n is {num_choices}; it must be between 1 and {MAX_CHOICES}.", param="n")
+    return num_choices
+
+
+def _chat_logprobs(fields: Fields) -> int | None:
+    is_wanted = fields.boolean("logprobs", False)
+    num_top = fields.integer("top_logprobs", 0)
+    if not 0 <= num_top <= MAX_LOGPROBS:
+        raise InvalidRequestError(
+            f"top_logprobs is {num_top}; it must be between 0 and {MAX_LOGPROBS}.", param="top_logprobs"
+        )
+    if num_top and not is_wanted:
+        raise InvalidRequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
+    return num_top if is_wanted else None
+
+
+def _sampling(fields: Fields, max_tokens: int | None, logprobs: int | None) -> SamplingParams:
+    default = SamplingParams()
+    sampling = SamplingParams(
+        max_tokens=max_tokens,
+        min_tokens=fields.integer("min_tokens", default.min_tokens),
+        temperature=fields.number("temperature", default.temperature),
+        top_p=fields.number("top_p", default.top_p),
+        top_k=fields.integer("top_k", default.top_k),
+        min_p=fields.number("min_p", default.min_p),
+        repetition_penalty=fields.number("repetition_penalty", default.repetition_penalty),
+        presence_penalty=fields.number("presence_penalty", default.presence_penalty),
+        frequency_penalty=fields.number("frequency_penalty", default.frequency_penalty),
+        logit_bias=_logit_bias(fields),
+        seed=fields.integer("seed", default.seed),
+        stop=fields.strings("stop"),
+        stop_token_ids=fields.token_ids("stop_token_ids"),
+        include_stop_str_in_output=fields.boolean("include_stop_str_in_output", default.include_stop_str_in_output),
+        ignore_eos=fields.boolean("ignore_eos", default.ignore_eos),
+        skip_special_tokens=fields.boolean("skip_special_tokens", default.skip_special_tokens),
+        logprobs=logprobs,
+    )
+    sampling.validate()
+    return sampling
+
+
+def _logit_bias(fields: Fields) -> dict[int, float]:
+    """{"50256": -100} -> {50256: -100.0}. Whether the id is in the vocabulary, only the back end knows."""
+    given = fields.object("logit_bias")
+    if len(given) > MAX_LOGIT_BIASES:
+        raise InvalidRequestError(
+            f"logit_bias has {len(given)} entries; at most {MAX_LOGIT_BIASES} are allowed.", param="logit_bias"
+        )
+    values = Fields(given, "logit_bias.")
+    biases: dict[int, float] = {}
+    for key in given:
+        if not (key.isascii() and key.isdigit() and len(key) <= 10):
+            raise InvalidRequestError(f"logit_bias: {key[:40]!r} is not a token id.", param="logit_bias")
+        biases[as_token_id("logit_bias", int(key))] = values.number(key, 0.0)
+    return biases
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+def _messages(fields: Fields) -> tuple[Message, ...]:
+    given = fields.get("messages")
+    if given is None:
+        raise InvalidRequestError("messages is missing; it must be a list of messages.", param="messages")
+    if not isinstance(given, list):
+        raise expected("messages", "a list of messages", given)
+    if not given:
+        raise InvalidRequestError("messages is empty; at least one message is needed.", param="messages")
+    return tuple(_message(f"messages[{index}]", value) for index, value in enumerate(given))
+
+
+def _message(where: str, value: Any) -> Message:
+    if not isinstance(value, dict):
+        raise expected(where, "an object with role and content", value)
+    fields = Fields(value, f"{where}.")
+    role = fields.string("role", "")
+    if not role:
+        raise InvalidRequestError(f"{where}.role is missing.", param=f"{where}.role")
+    content = _content(f"{where}.content", fields.get("content"))
+    name = fields.string("name", None)
+    extra = {key: item for key, item in fields.unread().items() if item is not None}
+    check_depth(where, extra)
+    return Message(role=role, content=content, name=name, extra=extra)
+
+
+def _content(where: str, value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise expected(where, "a string or a list of parts", value)
+    # Templates of text models take one string; parts become its lines, as in vLLM.
+    return "\n".join(_part(f"{where}[{index}]", part) for index, part in enumerate(value))
+
+
+def _part(where: str, part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict):
+        raise expected(where, "an object with a type", part)
+    fields = Fields(part, f"{where}.")
+    kind = fields.string("type", "")
+    if kind not in ("text", "refusal"):
+        raise UnsupportedParameterError(
+            f"{where}: parts of type {kind[:40]!r} aren't supported; this server takes text parts.", param=where
+        )
+    text = fields.string(kind, None)
+    if text is None:
+        raise InvalidRequestError(f"{where}.{kind} is missing.", param=f"{where}.{kind}")
+    return text
+
+
+# --- prompts --------------------------------------------------------------------------------------
+
+
+def _prompts(fields: Fields) -> tuple[str | tuple[int, ...], ...]:
+    """A string, a list of token ids, or a list of either."""
+    given = fields.get("prompt")
+    if given is None:
+        raise InvalidRequestError(
+            "prompt is missing; it must be a string, a list of token ids, or a list of these.", param="prompt"
+        )
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(given, list):
+        raise expected("prompt", "a string, a list of token ids, or a list of these", given)
+    if not given:
+        raise InvalidRequestError("prompt is an empty list.", param="prompt")
+    if not isinstance(given[0], (str, list)):
+        return (_token_ids("prompt", given),)
+    if len(given) > MAX_PROMPTS:
+        raise InvalidRequestError(
+            f"prompt is a list of {len(given)} prompts; at most {MAX_PROMPTS} are allowed.", param="prompt"
+        )
+    return tuple(_prompt(f"prompt[{index}]", item) for index, item in enumerate(given))
+
+
+def _prompt(where: str, value: Any) -> str | tuple[int, ...]:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise expected(where, "a string or a list of token ids", value)
+    if not value:
+        raise InvalidRequestError(f"{where} is an empty list.", param="prompt")
+    return _token_ids(where, value)
+
+
+def _token_ids(where: str, values: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(as_token_id(f"{where}[{index}]", value) for index, value in enumerate(values))
