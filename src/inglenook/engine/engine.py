@@ -1,0 +1,170 @@
+"""The synchronous core: takes requests, computes one step at a time, says what came of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from inglenook.engine.batch import ScheduledStep
+from inglenook.engine.model_runner import Runner
+from inglenook.engine.request import EngineOutput, EngineRequest, SampledToken
+from inglenook.engine.scheduler import Scheduler
+from inglenook.engine.sequence import Sequence
+from inglenook.errors import ContextLengthError, EngineError, InvalidRequestError
+
+logger = logging.getLogger(__name__)
+
+MAX_FAILED_STEPS = 3  # in a row; from then on the engine counts as unhealthy, until a step succeeds
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """A snapshot. `num_` fields behind kv_cache_usage are sums since the start."""
+
+    num_running: int
+    num_waiting: int
+    kv_cache_usage: float  # share of the blocks in use, 0 to 1
+    num_steps: int
+    num_failed_steps: int
+    num_preemptions: int
+    num_prompt_tokens: int
+    num_generation_tokens: int
+    num_prefix_query_tokens: int
+    num_prefix_hit_tokens: int
+
+
+class Engine:
+    """Continuous batching over one model. Not thread-safe, but for `check`, `is_healthy` and `stats`."""
+
+    def __init__(self, runner: Runner, scheduler: Scheduler, *, vocab_size: int) -> None:
+        self.scheduler = scheduler
+        self.is_healthy = True
+        self._runner = runner
+        self._vocab_size = vocab_size
+        self._ready: list[EngineOutput] = []  # of requests that ended without a step
+        self._num_steps = 0
+        self._num_failed_steps = 0
+        self._num_failed_in_a_row = 0
+        self._num_prompt_tokens = 0
+        self._num_generation_tokens = 0
+
+    def check(self, request: EngineRequest) -> None:
+        """Raise InvalidRequestError where the request could never be served. Any thread may call it."""
+        prompt = request.prompt_token_ids
+        if not prompt:
+            raise InvalidRequestError("The prompt has no tokens; it must have at least one.", param="prompt")
+        context_length = self.scheduler.context_length
+        if len(prompt) > context_length:
+            raise ContextLengthError(
+                f"The prompt has {len(prompt)} tokens, and the context holds {context_length}. Shorten the prompt.",
+                param="prompt",
+            )
+        if min(prompt) < 0 or max(prompt) >= self._vocab_size:
+            raise InvalidRequestError(
+                f"The prompt holds a token id outside of the vocabulary, 0 to {self._vocab_size - 1}.", param="prompt"
+            )
+        for token_id in request.sampling.logit_bias:
+            if not 0 <= token_id < self._vocab_size:
+                raise InvalidRequestError(
+                    f"logit_bias names token {token_id}; the vocabulary is 0 to {self._vocab_size - 1}.",
+                    param="logit_bias",
+                )
+
+    def add(self, request: EngineRequest) -> None:
+        """Take a request in; its outputs come from step(). Raises InvalidRequestError as `check` does."""
+        self.check(request)
+        if request.request_id in self.scheduler.sequences:
+            raise InvalidRequestError("A request with this id is running already; ids must be unique.")
+        if request.sampling.max_tokens == 0 or len(request.prompt_token_ids) == self.scheduler.context_length:
+            self._ready.append(EngineOutput(request.request_id, finish_reason="length"))
+            return
+        sequence = self.scheduler.add(request)
+        try:
+            self._runner.prepare(sequence)
+        except BaseException:
+            self.scheduler.remove(sequence)
+            raise
+
+    def cancel(self, request_id: str) -> None:
+        """Free what a request holds; no further output of it comes. An unknown or ended one is left alone."""
+        sequence = self.scheduler.sequences.get(request_id)
+        if sequence is not None:
+            self.scheduler.remove(sequence)
+        self._ready = [output for output in self._ready if output.request_id != request_id]
+
+    def has_work(self) -> bool:
+        return bool(self._ready or self.scheduler.sequences)
+
+    def step(self) -> list[EngineOutput]:
+        """Compute one step; returns what is new, in no particular order of requests.
+
+        A failure of the runner ends the requests of this step with an error, and is logged; it isn't raised.
+        """
+        outputs, self._ready = self._ready, []
+        if not self.scheduler.sequences:
+            return outputs
+        step = self.scheduler.schedule()
+        self._num_steps += 1
+        try:
+            results = self._runner.run(step)
+        except Exception:
+            logger.exception("A step of %d sequences failed.", len(step.chunks))
+            return outputs + self._fail(step)
+        self._num_failed_in_a_row = 0
+        self.is_healthy = True
+        sampled = step.sampled
+        self.scheduler.update(step, [r.token_id if isinstance(r, SampledToken) else None for r in results])
+        return outputs + [self._output(s, r) for s, r in zip(sampled, results, strict=True)]
+
+    def abort_all(self) -> None:
+        """Cancel everything."""
+        self._ready = []
+        for sequence in list(self.scheduler.sequences.values()):
+            self.scheduler.remove(sequence)
+
+    def stats(self) -> EngineStats:
+        scheduler = self.scheduler
+        return EngineStats(
+            num_running=len(scheduler.running),
+            num_waiting=len(scheduler.waiting),
+            kv_cache_usage=scheduler.pool.usage,
+            num_steps=self._num_steps,
+            num_failed_steps=self._num_failed_steps,
+            num_preemptions=scheduler.counters.num_preemptions,
+            num_prompt_tokens=self._num_prompt_tokens,
+            num_generation_tokens=self._num_generation_tokens,
+            num_prefix_query_tokens=scheduler.counters.prefix_query_tokens,
+            num_prefix_hit_tokens=scheduler.counters.prefix_hit_tokens,
+        )
+
+    def close(self) -> None:
+        """Cancel everything and free the model."""
+        self.abort_all()
+        self._runner.close()
+
+    def _output(self, sequence: Sequence, result: SampledToken | EngineError) -> EngineOutput:
+        request = sequence.request
+        if not isinstance(result, SampledToken):
+            logger.error("Sampling for request %s failed: %s", request.request_id, result.message)
+            return EngineOutput(request.request_id, error=result)
+        num_cached_tokens = 0
+        if not sequence.has_output:
+            sequence.has_output = True
+            num_cached_tokens = sequence.num_cached_tokens or 0
+            self._num_prompt_tokens += len(request.prompt_token_ids)
+        self._num_generation_tokens += 1
+        return EngineOutput(
+            request.request_id, (result,), sequence.finish_reason, sequence.stop_token_id, num_cached_tokens
+        )
+
+    def _fail(self, step: ScheduledStep) -> list[EngineOutput]:
+        self._num_failed_steps += 1
+        self._num_failed_in_a_row += 1
+        self.is_healthy = self._num_failed_in_a_row < MAX_FAILED_STEPS
+        outputs = []
+        for chunk in step.chunks:
+            # Whether this step wrote what it should isn't known: nothing of it may be found in the cache.
+            self.scheduler.remove(chunk.sequence, forget=True)
+            error = EngineError("The engine failed on this request. Try again; the server's log says more.")
+            outputs.append(EngineOutput(chunk.sequence.request.request_id, error=error))
+        return outputs

@@ -1,0 +1,79 @@
+"""Computes a step: hands its arrays to the executor, and the logits to the sampler."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inglenook.engine.batch import ScheduledStep, build_step_input
+from inglenook.engine.request import SampledToken
+from inglenook.engine.sequence import Sequence
+from inglenook.errors import EngineError
+from inglenook.ops.program import Executor
+from inglenook.ops.sampling import SamplerState, sample
+
+
+class Runner(Protocol):
+    """What the engine needs of whatever computes its steps."""
+
+    def prepare(self, sequence: Sequence) -> None:
+        """Make what sampling keeps for a sequence. Raises InvalidRequestError where its parameters don't fit."""
+        ...
+
+    def run(self, step: ScheduledStep) -> list[SampledToken | EngineError]:
+        """Compute a step; one result for each of step.sampled. An exception fails the whole step."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ModelRunner:
+    """Runs steps on an executor. Owns it; not thread-safe."""
+
+    def __init__(self, executor: Executor, *, vocab_size: int, threads: int = 1) -> None:
+        self._executor = executor
+        self._vocab_size = vocab_size
+        self._threads = threads
+
+    def prepare(self, sequence: Sequence) -> None:
+        request = sequence.request
+        seed = request.sampling.seed
+        sequence.sampler = SamplerState(
+            request.sampling,
+            vocab_size=self._vocab_size,
+            seed=int.from_bytes(os.urandom(8), "little", signed=True) if seed is None else seed,
+            prompt_token_ids=request.prompt_token_ids,
+            stop_token_ids=sequence.stop_token_ids,
+        )
+
+    def run(self, step: ScheduledStep) -> list[SampledToken | EngineError]:
+        logits = self._executor.run(build_step_input(step))  # [len(step.sampled), vocab_size]
+        states = [_sampler(sequence) for sequence in step.sampled]
+        if not states:
+            return []
+        try:
+            return list(self._sample(logits, states))
+        except EngineError:
+            # Some row has no sound distribution. No state has advanced, so that the others can be sampled alone.
+            return [self._sample_alone(logits[i : i + 1], state) for i, state in enumerate(states)]
+
+    def close(self) -> None:
+        self._executor.close()
+
+    def _sample(self, logits: npt.NDArray[np.float32], states: list[SamplerState]) -> list[SampledToken]:
+        result = sample(logits, states, threads=self._threads)
+        return list(map(SampledToken, result.token_ids, result.logprobs, result.top))
+
+    def _sample_alone(self, logits: npt.NDArray[np.float32], state: SamplerState) -> SampledToken | EngineError:
+        try:
+            return self._sample(logits, [state])[0]
+        except EngineError as error:
+            return error
+
+
+def _sampler(sequence: Sequence) -> SamplerState:
+    assert sequence.sampler is not None, "prepare() comes before the first step"
+    return sequence.sampler

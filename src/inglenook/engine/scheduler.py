@@ -1,0 +1,231 @@
+"""Which sequences are computed in each step: a token budget, decodes first, then prompts in chunks.
+
+Sequences go by rank: priority, then arrival. A sequence gets the blocks of all its known tokens when it starts, one
+more at a time as it grows. When none is left, the sequence of the last rank is preempted: it gives its blocks back,
+waits, and is computed again from what the cache still holds of it.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+
+from inglenook.engine.batch import ScheduledChunk, ScheduledStep
+from inglenook.engine.kv_cache import BlockPool, BlockTables
+from inglenook.engine.request import EngineRequest
+from inglenook.engine.sequence import Sequence, make_sequence
+
+
+@dataclass
+class SchedulerCounters:
+    """Sums since the start."""
+
+    num_preemptions: int = 0
+    prefix_query_tokens: int = 0  # prompt tokens that were looked for in the cache
+    prefix_hit_tokens: int = 0  # those that it supplied
+
+
+class Scheduler:
+    """Holds every sequence that hasn't ended, waiting or running. Not thread-safe."""
+
+    def __init__(self, pool: BlockPool, *, max_num_seqs: int, max_num_batched_tokens: int, context_length: int) -> None:
+        self.pool = pool
+        self.max_num_batched_tokens = max_num_batched_tokens
+        # Never more sequences than tokens in a step: so every running one advances, and a prompt among decodes too.
+        self.max_num_seqs = min(max_num_seqs, max_num_batched_tokens)
+        # No sequence outgrows the cache: so the first in rank can always go on, once the others are preempted.
+        self.context_length = min(context_length, pool.num_blocks * pool.block_size)
+        self.sequences: dict[str, Sequence] = {}
+        self.waiting: list[Sequence] = []  # by rank, as `running`
+        self.running: list[Sequence] = []
+        self.counters = SchedulerCounters()
+        self._tables = BlockTables(self.max_num_seqs, self._num_blocks_for(self.context_length))
+        self._num_arrivals = 0
+        self._being_computed: dict[bytes, Sequence] = {}  # block hash -> running sequence that will commit it
+
+    # --- who is here --------------------------------------------------------------------------------
+
+    def add(self, request: EngineRequest) -> Sequence:
+        """Queue a request whose prompt leaves room in the context for a token at least."""
+        assert 0 < len(request.prompt_token_ids) < self.context_length
+        assert request.request_id not in self.sequences
+        sequence = make_sequence(request, self._num_arrivals, self.context_length)
+        self._num_arrivals += 1
+        self.sequences[request.request_id] = sequence
+        insort(self.waiting, sequence, key=_rank)
+        return sequence
+
+    def remove(self, sequence: Sequence, *, forget: bool = False) -> None:
+        """Take a sequence out and free its blocks at once; `forget` also what the cache knows by its blocks."""
+        del self.sequences[sequence.request.request_id]
+        if sequence.row is None:
+            self.waiting.remove(sequence)
+        else:
+            self._stop_running(sequence, forget=forget)
+
+    # --- one step -----------------------------------------------------------------------------------
+
+    def schedule(self) -> ScheduledStep:
+        """Choose the next step's chunks. There is at least one while there are sequences."""
+        if not self._grow_running():
+            self._start_waiting()
+        return ScheduledStep(self._share_budget(), self._tables.array, self.pool.block_size)
+
+    def update(self, step: ScheduledStep, token_ids: SequenceOf[int | None]) -> None:
+        """Take in what a step gave: a token for each of step.sampled, None where sampling failed.
+
+        Sets finish_reason and stop_token_id of sequences that end, and removes them and those that failed.
+        """
+        sampled = iter(token_ids)
+        for sequence, start, num_tokens, is_sampled in step.chunks:
+            token_id = next(sampled) if is_sampled else None
+            if is_sampled and token_id is None:
+                self.remove(sequence, forget=True)
+                continue
+            sequence.num_computed_tokens = start + num_tokens
+            if self.pool.enable_prefix_caching:
+                self._commit_full_blocks(sequence)
+            if token_id is not None:
+                self._append(sequence, token_id)
+
+    # --- starting, growing, preempting --------------------------------------------------------------
+
+    def _grow_running(self) -> bool:
+        """Give every running sequence room for its next token; True if that took preemption."""
+        num_preemptions = self.counters.num_preemptions
+        block_size = self.pool.block_size
+        for sequence in self.running.copy():
+            while sequence.row is not None and len(sequence.block_ids) * block_size < len(sequence.token_ids):
+                if self.pool.num_free > 0:
+                    self._give_blocks(sequence, self.pool.allocate(1))
+                else:
+                    self._preempt(self.running[-1])
+        return self.counters.num_preemptions > num_preemptions
+
+    def _start_waiting(self) -> None:
+        """Start waiting sequences in order of rank, until one of them finds no room."""
+        num_held_seats = 0
+        for sequence in self.waiting[: self.max_num_seqs]:
+            backlog = sum(other.num_uncomputed_tokens for other in self.running if other.rank < sequence.rank)
+            if backlog >= self.max_num_batched_tokens:
+                return
+            cached = self._find_cached(sequence)
+            if self._is_next_block_coming(sequence, len(cached)):
+                num_held_seats += 1  # so that later ones can't take its place
+                continue
+            while not self._has_room(sequence, cached, num_held_seats):
+                if not self.running or self.running[-1].request.priority <= sequence.request.priority:
+                    return
+                self._preempt(self.running[-1])
+            self._start(sequence, cached)
+
+    def _find_cached(self, sequence: Sequence) -> list[int]:
+        """Blocks that hold its beginning; never all of it, since its last token has to be computed."""
+        if not self.pool.enable_prefix_caching:
+            return []
+        hashes = sequence.hash_full_blocks(self.pool.block_size)
+        return self.pool.match(hashes[: (len(sequence.token_ids) - 1) // self.pool.block_size])
+
+    def _is_next_block_coming(self, sequence: Sequence, num_cached_blocks: int) -> bool:
+        """Is a sequence of earlier rank computing the block that this one needs next? Then it need not, too."""
+        if num_cached_blocks >= len(sequence.block_hashes):
+            return False
+        other = self._being_computed.get(sequence.block_hashes[num_cached_blocks])
+        return other is not None and other.rank < sequence.rank
+
+    def _has_room(self, sequence: Sequence, cached: list[int], num_held_seats: int) -> bool:
+        """A seat, its blocks, and one block more for every running sequence: else it would soon be preempted."""
+        num_new_blocks = self._num_blocks_for(len(sequence.token_ids)) - len(cached)
+        num_left = self.pool.num_free - self.pool.count_unused(cached) - num_new_blocks
+        return len(self.running) + num_held_seats < self.max_num_seqs and num_left >= len(self.running)
+
+    def _start(self, sequence: Sequence, cached: list[int]) -> None:
+        self.waiting.remove(sequence)
+        insort(self.running, sequence, key=_rank)
+        sequence.row = self._tables.claim_row()
+        self.pool.share(cached)
+        num_new_blocks = self._num_blocks_for(len(sequence.token_ids)) - len(cached)
+        self._give_blocks(sequence, cached + self.pool.allocate(num_new_blocks))
+        sequence.num_computed_tokens = len(cached) * self.pool.block_size
+        sequence.num_committed_blocks = len(cached)
+        for digest in sequence.block_hashes[len(cached) :]:
+            self._being_computed.setdefault(digest, sequence)
+        if sequence.num_cached_tokens is None:
+            sequence.num_cached_tokens = sequence.num_computed_tokens
+            self.counters.prefix_query_tokens += len(sequence.token_ids) if self.pool.enable_prefix_caching else 0
+            self.counters.prefix_hit_tokens += sequence.num_cached_tokens
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self.counters.num_preemptions += 1
+        self._stop_running(sequence)
+        insort(self.waiting, sequence, key=_rank)
+
+    def _stop_running(self, sequence: Sequence, *, forget: bool = False) -> None:
+        assert sequence.row is not None
+        for digest in sequence.block_hashes[sequence.num_committed_blocks :]:
+            if self._being_computed.get(digest) is sequence:
+                del self._being_computed[digest]
+        self.running.remove(sequence)
+        self._tables.free_row(sequence.row)
+        self.pool.release(sequence.block_ids, forget=forget)
+        sequence.row = None
+        sequence.block_ids = []
+        sequence.num_computed_tokens = 0
+        sequence.num_committed_blocks = 0
+
+    # --- parts of schedule and update ---------------------------------------------------------------
+
+    def _share_budget(self) -> list[ScheduledChunk]:
+        """One token to every decode, then what is left to prompts."""
+        chunks = []
+        prompts = []
+        for sequence in self.running:
+            start = sequence.num_computed_tokens
+            if len(sequence.token_ids) - start == 1:
+                chunks.append(ScheduledChunk(sequence, start, 1, True))
+            else:
+                prompts.append(sequence)
+        budget = self.max_num_batched_tokens - len(chunks)
+        for sequence in prompts:
+            num_tokens = min(sequence.num_uncomputed_tokens, budget)
+            if num_tokens == 0:
+                break
+            is_sampled = num_tokens == sequence.num_uncomputed_tokens
+            chunks.append(ScheduledChunk(sequence, sequence.num_computed_tokens, num_tokens, is_sampled))
+            budget -= num_tokens
+        assert chunks or not self.sequences, "sequences wait, and none can run"
+        return chunks
+
+    def _commit_full_blocks(self, sequence: Sequence) -> None:
+        num_full_blocks = sequence.num_computed_tokens // self.pool.block_size
+        if num_full_blocks == sequence.num_committed_blocks:
+            return
+        hashes = sequence.hash_full_blocks(self.pool.block_size)
+        for index in range(sequence.num_committed_blocks, num_full_blocks):
+            self.pool.commit(sequence.block_ids[index], hashes[index])
+            if self._being_computed.get(hashes[index]) is sequence:
+                del self._being_computed[hashes[index]]
+        sequence.num_committed_blocks = num_full_blocks
+
+    def _append(self, sequence: Sequence, token_id: int) -> None:
+        sequence.token_ids.append(token_id)
+        if token_id in sequence.stop_token_ids:
+            sequence.finish_reason = "stop"
+            sequence.stop_token_id = token_id
+        elif len(sequence.token_ids) >= sequence.max_num_tokens:
+            sequence.finish_reason = "length"
+        if sequence.finish_reason is not None:
+            self.remove(sequence)
+
+    def _give_blocks(self, sequence: Sequence, blocks: list[int]) -> None:
+        assert sequence.row is not None
+        self._tables.write(sequence.row, len(sequence.block_ids), blocks)
+        sequence.block_ids.extend(blocks)
+
+    def _num_blocks_for(self, num_tokens: int) -> int:
+        return -(-num_tokens // self.pool.block_size)
+
+
+def _rank(sequence: Sequence) -> tuple[int, int]:
+    return sequence.rank

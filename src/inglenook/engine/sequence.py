@@ -1,0 +1,68 @@
+"""One request while it is in the engine: its tokens so far, and what of them is computed and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from inglenook.engine.kv_cache import block_hash, root_hash
+from inglenook.engine.request import EngineRequest
+from inglenook.types import FinishReason
+
+if TYPE_CHECKING:
+    from inglenook.ops.sampling import SamplerState
+
+
+@dataclass(eq=False, slots=True)
+class Sequence:
+    """State of one request. The scheduler changes it; `sampler` is the model runner's.
+
+    The keys and values of token_ids[:num_computed_tokens] are in the cache, in `block_ids`. `row` is its row of the
+    block tables; it has one exactly while it is running.
+    """
+
+    request: EngineRequest
+    rank: tuple[int, int]  # priority, arrival: who goes first
+    max_num_tokens: int  # prompt and output together; reaching it ends the request
+    stop_token_ids: frozenset[int]
+    token_ids: list[int]  # prompt, then output
+    num_computed_tokens: int = 0
+    num_cached_tokens: int | None = None  # of the prompt, supplied by the cache; set when it first starts
+    block_ids: list[int] = field(default_factory=list)
+    block_hashes: list[bytes] = field(default_factory=list)
+    num_committed_blocks: int = 0
+    row: int | None = None
+    finish_reason: FinishReason | None = None
+    stop_token_id: int | None = None
+    has_output: bool = False  # its first output has left the engine
+    sampler: SamplerState | None = None
+
+    @property
+    def num_uncomputed_tokens(self) -> int:
+        return len(self.token_ids) - self.num_computed_tokens
+
+    @property
+    def num_output_tokens(self) -> int:
+        return len(self.token_ids) - len(self.request.prompt_token_ids)
+
+    def hash_full_blocks(self, block_size: int) -> list[bytes]:
+        """The hashes of all full blocks of token_ids; each is computed once."""
+        hashes = self.block_hashes
+        for start in range(len(hashes) * block_size, len(self.token_ids) - block_size + 1, block_size):
+            parent = hashes[-1] if hashes else root_hash(self.request.cache_salt)
+            hashes.append(block_hash(parent, self.token_ids[start : start + block_size]))
+        return hashes
+
+
+def make_sequence(request: EngineRequest, arrival: int, context_length: int) -> Sequence:
+    sampling = request.sampling
+    num_prompt_tokens = len(request.prompt_token_ids)
+    limit = context_length if sampling.max_tokens is None else num_prompt_tokens + sampling.max_tokens
+    eos = frozenset() if sampling.ignore_eos else request.eos_token_ids
+    return Sequence(
+        request=request,
+        rank=(request.priority, arrival),
+        max_num_tokens=min(limit, context_length),
+        stop_token_ids=eos | frozenset(sampling.stop_token_ids),
+        token_ids=list(request.prompt_token_ids),
+    )
