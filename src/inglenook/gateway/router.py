@@ -1,0 +1,130 @@
+"""Model name -> back end; counts what passes, and closes the door when the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from inglenook.backends.base import Backend
+from inglenook.errors import ModelNotFoundError, UnavailableError
+from inglenook.gateway.request_stats import RequestStats, RequestTimer
+from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard
+
+_MAX_NAMED_MODELS = 10
+_MAX_NAME_CHARS = 100
+
+_RequestT = TypeVar("_RequestT", ChatRequest, CompletionRequest)
+
+
+@dataclass
+class Served:
+    """A back end with what the router counts of it. `name` is its first model's, for metrics."""
+
+    backend: Backend
+    name: str
+    stats: RequestStats = field(default_factory=RequestStats)
+
+
+class Router:
+    """One for the whole server. Where two back ends list the same model, the earlier one gets the requests."""
+
+    def __init__(self, backends: Sequence[Backend]) -> None:
+        self.served: list[Served] = []
+        self._by_model: dict[str, Served] = {}
+        self._is_accepting = True
+        for backend in backends:
+            names = [card.name for card in backend.models()]
+            served = Served(backend, names[0] if names else "")
+            self.served.append(served)
+            for name in names:
+                self._by_model.setdefault(name, served)
+
+    # --- models ---------------------------------------------------------------------------------
+
+    def models(self) -> list[ModelCard]:
+        cards = (card for served in self.served for card in served.backend.models())
+        return list({card.name: card for card in reversed(list(cards))}.values())[::-1]
+
+    def model(self, name: str) -> ModelCard:
+        """Raises ModelNotFoundError."""
+        for card in self.models():
+            if card.name == name:
+                return card
+        raise self._not_found(name)
+
+    def resolve(self, name: str) -> str:
+        """The model that `name` asks for: the first one where it is empty. Raises ModelNotFoundError."""
+        if not name and self._by_model:
+            return next(iter(self._by_model))
+        if name not in self._by_model:
+            raise self._not_found(name)
+        return name
+
+    def _not_found(self, name: str) -> ModelNotFoundError:
+        shown = name if len(name) <= _MAX_NAME_CHARS else f"{name[:_MAX_NAME_CHARS]}..."
+        names = list(self._by_model)
+        there = ", ".join(names[:_MAX_NAMED_MODELS]) or "none"
+        more = f" and {len(names) - _MAX_NAMED_MODELS} more" if len(names) > _MAX_NAMED_MODELS else ""
+        return ModelNotFoundError(f"The model {shown!r} doesn't exist. This server has: {there}{more}.", param="model")
+
+    # --- requests -------------------------------------------------------------------------------
+
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        """Deltas of the model's answer. Raises ModelNotFoundError and UnavailableError, at once."""
+        request, served = self._admit(request)
+        return _follow(served.backend.chat(request), served.stats)
+
+    def complete(self, request: CompletionRequest) -> AsyncGenerator[Delta, None]:
+        """As `chat`."""
+        request, served = self._admit(request)
+        return _follow(served.backend.complete(request), served.stats)
+
+    def _admit(self, request: _RequestT) -> tuple[_RequestT, Served]:
+        if not self._is_accepting:
+            raise UnavailableError("The server is shutting down.")
+        name = self.resolve(request.model)
+        return (request if request.model == name else replace(request, model=name)), self._by_model[name]
+
+    # --- state ----------------------------------------------------------------------------------
+
+    @property
+    def num_running(self) -> int:
+        """Requests that are being answered."""
+        return sum(served.stats.num_running for served in self.served)
+
+    def is_healthy(self) -> bool:
+        return self._is_accepting and bool(self.served) and all(served.backend.is_healthy() for served in self.served)
+
+    def stop_accepting(self) -> None:
+        """From now on requests are refused; those that run go on."""
+        self._is_accepting = False
+
+    async def close(self) -> None:
+        """Close every back end, even where closing one fails."""
+        self.stop_accepting()
+        results = await asyncio.gather(*(served.backend.close() for served in self.served), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+
+async def _follow(deltas: AsyncIterator[Delta], stats: RequestStats) -> AsyncGenerator[Delta, None]:
+    timer = RequestTimer(stats, time.perf_counter())
+    failure: str | None = "abort"  # what it is where neither of the lines below is reached: closed or cancelled
+    try:
+        async for delta in deltas:
+            timer.see(delta, time.perf_counter())
+            yield delta
+        failure = None
+    except Exception:
+        failure = "error"
+        raise
+    finally:
+        timer.end(time.perf_counter(), failure=failure)
+        # An async for that is left early leaves its iterator open; only closing it cancels the request.
+        aclose = getattr(deltas, "aclose", None)
+        if aclose is not None:
+            await aclose()

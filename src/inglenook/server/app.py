@@ -1,0 +1,37 @@
+"""The HTTP application: routes, error shapes and what surrounds them. Running it is run.py's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from inglenook.config import ServerSettings
+from inglenook.errors import InglenookError
+from inglenook.gateway.router import Router
+from inglenook.server.errors import on_http_exception, on_inglenook_error
+from inglenook.server.gate import Gate
+from inglenook.server.routes import admin, openai
+from inglenook.server.state import ServerState
+
+
+def create_app(router: Router, settings: ServerSettings, *, version: str) -> Starlette:
+    """An ASGI app that answers with the router's back ends, and closes them when its lifespan ends."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await router.close()
+
+    app = Starlette(
+        routes=[*openai.ROUTES, *admin.ROUTES],
+        middleware=[Middleware(Gate, api_keys=settings.api_key)],
+        exception_handlers={InglenookError: on_inglenook_error, HTTPException: on_http_exception},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # the gate has taken the slashes off
+    app.state.inglenook = ServerState(router, settings, version)
+    return app

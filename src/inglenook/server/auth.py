@@ -1,0 +1,37 @@
+"""API keys: `Authorization: Bearer KEY`, or `x-api-key: KEY` as Anthropic's clients send it."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Sequence
+
+from inglenook.errors import AuthenticationError
+
+OPEN_PATHS = frozenset({"/health"})
+
+
+def check_key(headers: Iterable[tuple[bytes, bytes]], keys: Sequence[str]) -> None:
+    """Raise AuthenticationError unless the headers hold one of the keys.
+
+    Every key is compared in full, in constant time, so that the answer's time tells nothing of how near a guess was.
+    """
+    given = _given_key(headers)
+    if given is None:
+        raise AuthenticationError("An API key is needed: send it as 'Authorization: Bearer KEY' or as 'x-api-key'.")
+    is_known = False
+    for key in keys:
+        is_known |= hmac.compare_digest(given, key.encode())
+    if not is_known:
+        raise AuthenticationError("The API key isn't one of this server's.")
+
+
+def _given_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    given = None
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, token = value.partition(b" ")
+            if scheme.lower() == b"bearer" and token.strip():
+                return token.strip()
+        elif name == b"x-api-key":
+            given = value.strip()
+    return given

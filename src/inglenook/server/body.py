@@ -1,0 +1,56 @@
+"""Reading a request's body within limits of size and patience."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import Request
+
+from inglenook.errors import InglenookError, InvalidRequestError, PayloadTooLargeError
+from inglenook.server.answer import ClientGoneError
+
+IDLE_TIMEOUT_S = 60.0  # between two pieces of a body
+
+
+class BodyTimeoutError(InglenookError):
+    """The client stopped sending in the middle of its request."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The whole body. Raises PayloadTooLargeError as soon as it is clear that it is too large.
+
+    Also raises BodyTimeoutError, and ClientGoneError where the client hangs up in the middle of it.
+    """
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise InvalidRequestError(
+            f"A body with content-encoding {encoding[:40]!r} can't be read; send it as it is.",
+            param="content-encoding",
+        )
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+    pieces: list[bytes] = []
+    num_bytes = 0
+    while True:
+        try:
+            message = await asyncio.wait_for(request.receive(), IDLE_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            raise BodyTimeoutError(f"The request's body didn't go on for {IDLE_TIMEOUT_S:.0f} s.") from None
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        piece = message.get("body", b"")
+        num_bytes += len(piece)
+        if num_bytes > max_bytes:
+            raise _too_large(max_bytes)
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+def _too_large(max_bytes: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(f"The request's body is larger than {max_bytes / 2**20:g} MiB, this server's limit.")

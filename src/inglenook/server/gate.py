@@ -1,0 +1,88 @@
+"""The outermost layer of the app: tidies the path, checks the key, names the request, catches what nobody foresaw."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from inglenook.errors import AuthenticationError
+from inglenook.server.answer import ClientGoneError
+from inglenook.server.auth import OPEN_PATHS, check_key
+from inglenook.server.errors import REQUEST_ID, error_response, unexpected
+
+_log = logging.getLogger(__name__)
+_SLASHES = re.compile("/{2,}")
+_REQUEST_ID = re.compile(rb"[!-~]{1,128}")  # printable ASCII: it is written to the log and into a header
+_ALLOWED = "GET, POST, OPTIONS"
+
+
+def tidy_path(path: str) -> str:
+    """The path as routes know it: without doubled or trailing slashes, and without the prefix /v1.
+
+    Clients of several stacks are set up with a base URL without /v1, or with a slash at its end.
+    """
+    path = _SLASHES.sub("/", path).rstrip("/") or "/"
+    return path[3:] or "/" if path == "/v1" or path.startswith("/v1/") else path
+
+
+class Gate:
+    def __init__(self, app: ASGIApp, api_keys: Sequence[str]) -> None:
+        self._app = app
+        self._api_keys = api_keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope = {**scope, "path": tidy_path(scope["path"]), REQUEST_ID: request_id.decode()}
+        status: int | None = None
+        start_s = time.perf_counter()
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        try:
+            response = self._answer_here(scope)
+            await (response or self._app)(scope, receive, send_named)
+        except ClientGoneError:
+            status = status or 499  # for the log only, after nginx
+        except Exception:
+            _log.exception("Request %s failed.", scope[REQUEST_ID])
+            if status is not None:
+                raise  # the answer has begun: all that is left is to break the connection off
+            await error_response(unexpected(scope))(scope, receive, send_named)
+        finally:
+            elapsed_ms = (time.perf_counter() - start_s) * 1e3
+            _log.debug(
+                "%s %s %s: %s, %.1f ms", scope[REQUEST_ID], scope["method"], scope["path"][:200], status, elapsed_ms
+            )
+
+    def _answer_here(self, scope: dict[str, Any]) -> Response | None:
+        """A preflight passes without a key, as browsers send none; other origins aren't let in."""
+        if scope["method"] == "OPTIONS":
+            return Response(status_code=204, headers={"allow": _ALLOWED})
+        if self._api_keys and scope["path"] not in OPEN_PATHS:
+            try:
+                check_key(scope["headers"], self._api_keys)
+            except AuthenticationError as error:
+                return error_response(error)
+        return None
+
+
+def _request_id(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return bytes(value)
+    return secrets.token_hex(8).encode()

@@ -1,0 +1,96 @@
+"""OpenAI's routes: models, chat completions, completions. Each exists with and without /v1 (see gate.py)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from inglenook.dialects import openai
+from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
+from inglenook.server.answer import Answer
+from inglenook.server.body import read_body
+from inglenook.server.sse import EventStream, StreamEncoder
+from inglenook.server.state import ServerState, state_of
+from inglenook.types import Delta
+
+_MAX_WARNED_FIELDS = 20
+_MAX_FIELD_CHARS = 60
+
+
+async def list_models(request: Request) -> Response:
+    return _json(openai.model_list_body(state_of(request).router.models()))
+
+
+async def get_model(request: Request) -> Response:
+    return _json(openai.model_body(state_of(request).router.model(request.path_params["model_id"])))
+
+
+async def chat_completions(request: Request) -> Response:
+    state = state_of(request)
+    parsed = parse_chat(await _body(request, state), openai.new_id("chatcmpl"))
+    head = _head(state, parsed)
+    deltas = state.router.chat(parsed.request)
+    return await _respond(request, parsed, deltas, head, openai.ChatStream, openai.chat_body)
+
+
+async def completions(request: Request) -> Response:
+    state = state_of(request)
+    parsed = parse_completion(await _body(request, state), openai.new_id("cmpl"))
+    head = _head(state, parsed)
+    deltas = state.router.complete(parsed.request)
+    return await _respond(request, parsed, deltas, head, openai.CompletionStream, openai.completion_body)
+
+
+async def _respond(
+    request: Request,
+    parsed: Parsed[Any],
+    deltas: AsyncGenerator[Delta, None],
+    head: openai.AnswerHead,
+    stream: Callable[..., StreamEncoder],
+    whole: Callable[..., bytes],
+) -> Response:
+    headers = _warnings(parsed.unknown_fields)
+    answer = Answer(deltas, request.receive, state_of(request).answers)
+    if parsed.stream:
+        return EventStream(answer, stream(head, include_usage=parsed.include_usage), headers)
+    async with answer:
+        collected: list[Delta] = []
+        while batch := await answer.next_batch():
+            collected += batch
+    return _json(whole(head, collected, has_logprobs=parsed.has_logprobs), headers)
+
+
+async def _body(request: Request, state: ServerState) -> bytes:
+    return await read_body(request, state.settings.max_body_mib * 2**20)
+
+
+def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
+    model = state.router.resolve(parsed.request.model)
+    return openai.AnswerHead(parsed.request.request_id, int(time.time()), model, f"inglenook-{state.version}")
+
+
+def _warnings(fields: Sequence[str]) -> dict[str, str]:
+    """The header that names the fields that nobody knows; what a client wrote is escaped and cut."""
+    if not fields:
+        return {}
+    names = [quote(name[:_MAX_FIELD_CHARS], safe="._-[]") for name in fields[:_MAX_WARNED_FIELDS]]
+    more = f" and {len(fields) - _MAX_WARNED_FIELDS} more" if len(fields) > _MAX_WARNED_FIELDS else ""
+    return {"x-inglenook-warnings": f"unknown fields ignored: {', '.join(names)}{more}"}
+
+
+def _json(body: bytes, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, headers=headers, media_type="application/json")
+
+
+ROUTES = [
+    Route("/models", list_models, methods=["GET"]),
+    Route("/models/{model_id:path}", get_model, methods=["GET"]),  # ids may hold slashes
+    Route("/chat/completions", chat_completions, methods=["POST"]),
+    Route("/completions", completions, methods=["POST"]),
+]
