@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -11,6 +10,7 @@ from inglenook.errors import UnsupportedModelError
 
 _REQUIRED: Any = object()
 LARGEST_SIZE = 2**31 - 1
+LARGEST_NUMBER = 1e30  # and its inverse the smallest: powers and quotients of such stay finite in double
 LARGEST_NUM_LAYERS = 4096  # a broken file must not make us record for hours
 
 
@@ -36,7 +36,7 @@ class ConfigReader:
         return None if value is None else self._checked_integer(key, value, low, LARGEST_SIZE)
 
     def number(self, key: str, default: float = _REQUIRED) -> float:
-        """A finite float above zero; `default` where the key is absent."""
+        """A float above zero, within reason; `default` where the key is absent."""
         return self._checked_number(key, self._get(key, default))
 
     def optional_number(self, key: str) -> float | None:
@@ -96,8 +96,8 @@ class ConfigReader:
         return int(value)
 
     def _checked_number(self, key: str, value: Any) -> float:
-        if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < math.inf:
-            raise self.unsupported(key, "a number above 0")
+        if not isinstance(value, Real) or isinstance(value, bool) or not 1 / LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+            raise self.unsupported(key, f"a number from {1 / LARGEST_NUMBER:g} to {LARGEST_NUMBER:g}")
         return float(value)
 
     def _get(self, key: str, default: Any) -> Any:
