@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from inglenook.engine.engine import Engine, EngineStats
@@ -122,7 +122,11 @@ class AsyncEngine:
         return self._stop_at is None and not self._is_dead and self._engine.is_healthy
 
     def stats(self) -> EngineStats:
-        return self._engine.stats()
+        """A snapshot. Requests that the engine's thread hasn't taken in yet are waiting, too."""
+        stats = self._engine.stats()
+        with self._wake:
+            num_new = sum(isinstance(command, EngineRequest) for command in self._inbox)
+        return replace(stats, num_waiting=stats.num_waiting + num_new)
 
     def stop(self, grace_s: float = 0.0) -> None:
         """Take no further requests, let those that run go on for `grace_s` seconds, end the others, free the model.

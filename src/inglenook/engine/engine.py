@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Protocol
 
 from inglenook.engine.batch import ScheduledStep
-from inglenook.engine.model_runner import Runner
 from inglenook.engine.request import EngineOutput, EngineRequest, SampledToken
 from inglenook.engine.scheduler import Scheduler
 from inglenook.engine.sequence import Sequence
@@ -15,6 +15,20 @@ from inglenook.errors import ContextLengthError, EngineError, InvalidRequestErro
 logger = logging.getLogger(__name__)
 
 MAX_FAILED_STEPS = 3  # in a row; from then on the engine counts as unhealthy, until a step succeeds
+
+
+class Runner(Protocol):
+    """What the engine needs of whatever computes its steps."""
+
+    def prepare(self, sequence: Sequence) -> None:
+        """Make what sampling keeps for a sequence. Raises InvalidRequestError where its parameters don't fit."""
+        ...
+
+    def run(self, step: ScheduledStep) -> list[SampledToken | EngineError]:
+        """Compute a step; one result for each of step.sampled. An exception fails the whole step."""
+        ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +13,6 @@ from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError
 from inglenook.ops.program import Executor
 from inglenook.ops.sampling import SamplerState, sample
-
-
-class Runner(Protocol):
-    """What the engine needs of whatever computes its steps."""
-
-    def prepare(self, sequence: Sequence) -> None:
-        """Make what sampling keeps for a sequence. Raises InvalidRequestError where its parameters don't fit."""
-        ...
-
-    def run(self, step: ScheduledStep) -> list[SampledToken | EngineError]:
-        """Compute a step; one result for each of step.sampled. An exception fails the whole step."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class ModelRunner:

@@ -1,0 +1,146 @@
+"""Random requests, cancellations and tiny caches: every block comes back, nobody is lost, the tokens stay the same."""
+
+import random
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fixtures.fake_engine import check_pool, continuation, make_engine, make_request, tokens_of
+from inglenook.engine.request import EngineOutput, EngineRequest
+
+CONTEXT = 40
+
+
+def make_prompt(kind: int, shared: int, tail: list[int]) -> list[int]:
+    """Beginnings that others share, one of them a single token again and again, then a tail of its own."""
+    beginning = [7] * shared if kind == 0 else [(kind * 11 + i) % 50 for i in range(shared)]
+    return (beginning + tail)[: CONTEXT - 1]
+
+
+class EngineMachine(RuleBasedStateMachine):
+    @initialize(
+        num_blocks=st.integers(1, 14),
+        block_size=st.sampled_from([1, 3, 4]),
+        max_num_seqs=st.integers(1, 5),
+        max_num_batched_tokens=st.integers(1, 20),
+        enable_prefix_caching=st.booleans(),
+    )
+    def start(self, **sizes: Any) -> None:
+        self.engine, self.runner = make_engine(context_length=CONTEXT, **sizes)
+        self.context_length = self.engine.scheduler.context_length
+        self.requests: dict[str, EngineRequest] = {}
+        self.cancelled: set[str] = set()
+        self.outputs: dict[str, list[EngineOutput]] = {}
+
+    @rule(
+        kind=st.integers(0, 3),
+        shared=st.integers(0, 20),
+        tail=st.lists(st.integers(0, 49), min_size=1, max_size=6),
+        max_tokens=st.none() | st.integers(0, 20),
+        priority=st.integers(0, 1),
+        stop=st.lists(st.integers(0, 49), max_size=2),
+        salt=st.sampled_from(["", "tenant"]),
+    )
+    def add(
+        self,
+        kind: int,
+        shared: int,
+        tail: list[int],
+        max_tokens: int | None,
+        priority: int,
+        stop: list[int],
+        salt: str,
+    ) -> None:
+        prompt = make_prompt(kind, shared, tail)[: self.context_length]
+        request = make_request(
+            str(len(self.requests)), prompt, max_tokens, priority=priority, stop_token_ids=tuple(stop), cache_salt=salt
+        )
+        self.requests[request.request_id] = request
+        self.engine.add(request)
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        request_id = data.draw(st.sampled_from(sorted(self.requests)))
+        self.cancelled.add(request_id)
+        self.engine.cancel(request_id)
+
+    @rule(count=st.integers(1, 6))
+    def step(self, count: int) -> None:
+        for _ in range(count):
+            self.one_step()
+
+    def one_step(self) -> None:
+        for output in self.engine.step():
+            assert output.request_id not in self.engine.scheduler.sequences or not output.finish_reason
+            self.outputs.setdefault(output.request_id, []).append(output)
+
+    @invariant()
+    def pool_is_sound(self) -> None:
+        if hasattr(self, "engine"):
+            check_pool(self.engine.scheduler)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "engine"):
+            return
+        num_steps = 0
+        while self.engine.has_work():
+            self.one_step()
+            num_steps += 1
+            assert num_steps < 60 * (len(self.requests) + 1), "somebody starves"
+        check_pool(self.engine.scheduler)
+        assert self.engine.scheduler.pool.num_free == self.engine.scheduler.pool.num_blocks
+        assert not self.engine.scheduler._being_computed
+        for request_id, request in self.requests.items():
+            tokens, finish_reason = continuation(request, self.context_length)
+            outputs = self.outputs.get(request_id, [])
+            got = tokens_of(outputs)
+            if request_id in self.cancelled:
+                assert got == tokens[: len(got)]
+            else:
+                assert (got, outputs[-1].finish_reason) == (tokens, finish_reason)
+
+
+EngineMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestEngineMachine = EngineMachine.TestCase
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hundreds_of_requests_through_a_tiny_cache(seed: int) -> None:
+    rng = random.Random(seed)
+    engine, _ = make_engine(
+        num_blocks=24, block_size=4, max_num_seqs=8, max_num_batched_tokens=13, context_length=CONTEXT
+    )
+    requests = [
+        make_request(
+            str(i),
+            make_prompt(rng.randrange(4), rng.randrange(20), [rng.randrange(50) for _ in range(rng.randint(1, 8))]),
+            rng.choice([1, 5, 12, 25, None]),
+            priority=rng.randrange(2),
+            eos_token_ids=frozenset(rng.sample(range(50), rng.randrange(3))),
+        )
+        for i in range(400)
+    ]
+    cancelled = set(rng.sample([r.request_id for r in requests], 100))
+    outputs: dict[str, list[EngineOutput]] = {r.request_id: [] for r in requests}
+    to_come = list(requests)
+    while to_come or engine.has_work():
+        for _ in range(min(rng.randrange(3), len(to_come))):
+            engine.add(to_come.pop())
+        if cancelled and rng.random() < 0.2:
+            engine.cancel(rng.choice(sorted(cancelled)))
+        for output in engine.step():
+            outputs[output.request_id].append(output)
+    assert engine.stats().num_preemptions > 10
+    assert engine.stats().num_prefix_hit_tokens > 100
+    assert engine.scheduler.pool.num_free == 24
+    for request in requests:
+        tokens, finish_reason = continuation(request, CONTEXT)
+        got = tokens_of(outputs[request.request_id])
+        if request.request_id in cancelled:
+            assert got == tokens[: len(got)]
+        else:
+            assert (got, outputs[request.request_id][-1].finish_reason) == (tokens, finish_reason)
