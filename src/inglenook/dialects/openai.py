@@ -62,11 +62,11 @@ def model_body(card: ModelCard) -> bytes:
 
 
 def model_list_body(cards: Iterable[ModelCard]) -> bytes:
-    return _encode(wire.ModelList([_model(card) for card in cards]))
+    return _encode(wire.ModelList("list", [_model(card) for card in cards]))
 
 
 def _model(card: ModelCard) -> wire.ModelBody:
-    return wire.ModelBody(card.name, card.created, card.root, card.max_model_len)
+    return wire.ModelBody(card.name, "model", card.created, "inglenook", card.root, card.max_model_len)
 
 
 # --- whole answers --------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def chat_body(head: AnswerHead, deltas: Iterable[Delta], *, has_logprobs: bool) 
             [
                 wire.ChatChoice(
                     index,
-                    wire.ChatMessage("".join(choice.texts)),
+                    wire.ChatMessage("assistant", "".join(choice.texts)),
                     wire.ChatLogprobs(_chat_logprobs(choice.logprobs)) if has_logprobs else None,
                     choice.finish_reason,
                     choice.stop_reason,

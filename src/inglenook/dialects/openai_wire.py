@@ -33,16 +33,16 @@ class ErrorBody(Struct):
 
 class ModelBody(Struct):
     id: str
+    object: Literal["model"]
     created: int
+    owned_by: str
     root: str
     max_model_len: int
-    object: Literal["model"] = "model"
-    owned_by: str = "inglenook"
 
 
 class ModelList(Struct):
+    object: Literal["list"]
     data: list[ModelBody]
-    object: Literal["list"] = "list"
 
 
 # --- chat completions -----------------------------------------------------------------------------
@@ -67,8 +67,8 @@ class ChatLogprobs(Struct):
 
 
 class ChatMessage(Struct):
+    role: Literal["assistant"]
     content: str
-    role: Literal["assistant"] = "assistant"
     refusal: None = None
 
 

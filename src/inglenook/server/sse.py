@@ -30,14 +30,16 @@ class StreamEncoder(Protocol):
 class EventStream(Response):
     """Waits for the first delta before it sends anything, so that an early error is a plain HTTP one."""
 
-    media_type = "text/event-stream"
-    charset = ""  # events are UTF-8 by definition, and some clients compare the bare type
-
     def __init__(self, answer: Answer, encoder: StreamEncoder, headers: Mapping[str, str]) -> None:
-        # Proxies that buffer or cache would hold the tokens back.
         self.status_code = 200
-        self.background = None
-        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **headers})
+        self.init_headers(
+            {
+                "content-type": "text/event-stream",  # bare, as some clients compare it: events are UTF-8 anyway
+                "cache-control": "no-cache",  # proxies that cache or buffer would hold the tokens back
+                "x-accel-buffering": "no",
+                **headers,
+            }
+        )
         self._answer = answer
         self._encoder = encoder
 
