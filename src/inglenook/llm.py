@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from inglenook.config import DEFAULT_MODEL, EngineSettings, ModelSettings
+from inglenook.config import DEFAULT_MODEL, EngineSettings, ModelSettings, resolve
 from inglenook.errors import ConfigError, InvalidRequestError
 from inglenook.types import (
     ChatRequest,
@@ -25,6 +25,7 @@ from inglenook.types import (
 )
 
 if TYPE_CHECKING:
+    from inglenook.backends.base import BackendStats
     from inglenook.backends.local import LocalBackend
 
 ChatMessages = Sequence[Message | Mapping[str, Any]]
@@ -72,7 +73,7 @@ class LLM:
                 f"Allowed are {', '.join(sorted(_names(ModelSettings) | _names(EngineSettings)))}."
             )
         files = ModelStore(home_folder()).resolve(model)
-        self._backend: LocalBackend = load_local_backend(files, model_settings, engine_settings)
+        self._backend: LocalBackend = load_local_backend(files, model_settings, resolve(engine_settings))
         self._ids = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="inglenook-llm", daemon=True)
@@ -107,6 +108,10 @@ class LLM:
         else:
             deltas = self._backend.chat(self._chat_request(prompt, sampling, params))
         return self._iterate(deltas)
+
+    def stats(self) -> BackendStats:
+        """A snapshot of gauges and counters, named as in /metrics."""
+        return self._backend.stats()
 
     # --- life -----------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -55,7 +55,7 @@ class AsyncEngine:
 
     # --- asking -------------------------------------------------------------------------------------
 
-    async def generate(self, request: EngineRequest) -> AsyncIterator[EngineOutput]:
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineOutput, None]:
         """The outputs of one request, up to the one with its finish reason.
 
         Closing the iterator, or cancelling the task that awaits it, cancels the request. Raises before the first

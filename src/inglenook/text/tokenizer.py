@@ -76,6 +76,13 @@ class Tokenizer:
 
         return cls(folder_tokenizer.from_folder(path))
 
+    @classmethod
+    def dummy(cls, vocab_size: int) -> Tokenizer:
+        """For a model with random weights: bytes, and made-up words for the ids beyond them."""
+        from inglenook.text.dummy_tokenizer import dummy_parts
+
+        return cls(dummy_parts(vocab_size))
+
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text; special tokens that it spells out are recognised, as in transformers.
 

@@ -1,0 +1,96 @@
+"""One choice of an answer: the engine's tokens become deltas of text."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from inglenook.engine.request import EngineOutput, SampledToken
+from inglenook.text.detokenizer import Detokenizer
+from inglenook.text.stream import TextStream
+from inglenook.text.tokenizer import Tokenizer
+from inglenook.types import Delta, FinishReason, SamplingParams, TokenLogprob
+
+
+class Choice:
+    """Text held back keeps its tokens and log-probabilities with it, so that none is lost.
+
+    A token that ends the answer (end of text, a stop token) is left out of text and log-probabilities unless
+    sampling.include_stop_str_in_output, but counts as generated.
+    """
+
+    def __init__(self, index: int, tokenizer: Tokenizer, sampling: SamplingParams, *, is_continuation: bool) -> None:
+        self.index = index
+        self.num_tokens = 0
+        self.num_cached_tokens = 0
+        self.is_finished = False
+        self._tokenizer = tokenizer
+        self._sampling = sampling
+        detokenizer = Detokenizer(
+            tokenizer, skip_special_tokens=sampling.skip_special_tokens, is_continuation=is_continuation
+        )
+        self._stream = TextStream(
+            detokenizer, sampling.stop, sampling.include_stop_str_in_output, min_tokens=sampling.min_tokens
+        )
+        self._uncounted: deque[SampledToken] = deque()  # tokens whose text isn't out yet
+
+    def take(self, output: EngineOutput) -> Delta | None:
+        """What an output adds; None where all of it is held back. Sets is_finished with the last one."""
+        self.num_cached_tokens = max(self.num_cached_tokens, output.num_cached_tokens)
+        text = ""
+        counted: list[SampledToken] = []
+        for position, token in enumerate(output.tokens):
+            self.num_tokens += 1
+            is_last = position == len(output.tokens) - 1
+            if is_last and output.stop_token_id is not None and not self._sampling.include_stop_str_in_output:
+                break
+            self._uncounted.append(token)
+            piece = self._stream.push(token.token_id)
+            if piece is None:
+                continue
+            text += piece.text
+            counted += self._count(piece.num_tokens)
+            if piece.stop_reason is not None:
+                return self._finish(text, counted, "stop", piece.stop_reason)
+        if output.finish_reason is None:
+            return self._delta(text, counted) if text else None
+        rest = self._stream.flush()
+        text += rest.text
+        counted += self._count(rest.num_tokens)
+        if rest.stop_reason is not None:
+            return self._finish(text, counted, "stop", rest.stop_reason)
+        is_client_stop = output.stop_token_id in self._sampling.stop_token_ids
+        return self._finish(text, counted, output.finish_reason, output.stop_token_id if is_client_stop else None)
+
+    def _count(self, num_tokens: int) -> list[SampledToken]:
+        return [self._uncounted.popleft() for _ in range(num_tokens)]
+
+    def _finish(
+        self, text: str, tokens: list[SampledToken], reason: FinishReason, stop_reason: str | int | None
+    ) -> Delta:
+        self.is_finished = True
+        return self._delta(text, tokens, reason, stop_reason)
+
+    def _delta(
+        self,
+        text: str,
+        tokens: list[SampledToken],
+        finish_reason: FinishReason | None = None,
+        stop_reason: str | int | None = None,
+    ) -> Delta:
+        return Delta(
+            self.index,
+            text,
+            tuple(token.token_id for token in tokens),
+            tuple(self._logprob(token) for token in tokens) if self._sampling.logprobs is not None else (),
+            finish_reason,
+            stop_reason,
+        )
+
+    def _logprob(self, token: SampledToken) -> TokenLogprob:
+        assert token.logprob is not None
+        top = tuple(self._entry(token_id, logprob) for token_id, logprob in token.top)
+        return self._entry(token.token_id, token.logprob, top)
+
+    def _entry(self, token_id: int, logprob: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+        data = self._tokenizer.token_bytes(token_id)
+        return TokenLogprob(token_id, data.decode(errors="replace"), data, logprob, top)

@@ -1,0 +1,25 @@
+"""Fixtures for every test: the real default model, fetched once into the usual store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inglenook.config import DEFAULT_MODEL
+from inglenook.settings import home_folder
+from inglenook.store.store import ModelStore
+
+
+@pytest.fixture(scope="session")
+def default_gguf_path() -> Path:
+    """The file of the default model: SmolLM2-135M-Instruct, Q4_1."""
+    path = ModelStore(home_folder()).resolve(DEFAULT_MODEL).path
+    assert path is not None
+    return path
+
+
+@pytest.fixture(scope="session")
+def default_model(default_gguf_path: Path) -> str:
+    """The default model's name; its file is on disk."""
+    return DEFAULT_MODEL
