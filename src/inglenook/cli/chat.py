@@ -6,6 +6,7 @@ import re
 import select
 import sys
 from contextlib import closing, suppress
+from enum import Enum, auto
 
 import click
 
@@ -15,13 +16,20 @@ from inglenook.config import ServerSettings
 from inglenook.settings import gather
 
 _HELP = """\
-/system TEXT  set the system prompt (without TEXT: remove it)
+/system TEXT  set the system prompt
+/system       remove it
 /reset        forget the conversation
-/exit         leave, as Ctrl-D does
-Ctrl-C stops an answer; at the prompt, twice leaves."""
+/exit         leave (or Ctrl-D)
+Ctrl-C        stop an answer"""
 
 _PASTE_GAP_S = 0.03  # lines of a paste follow each other faster than anyone types
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # an answer must not steer the terminal
+
+
+class _Outcome(Enum):
+    GO_ON = auto()
+    INTERRUPTED = auto()
+    LEAVE = auto()
 
 
 class Conversation:
@@ -35,23 +43,26 @@ class Conversation:
         self.turns: list[dict[str, str]] = []
 
     def ask(self, prompt: str) -> None:
-        """Print the answer as it comes and remember both. Ctrl-C ends the answer and is raised again.
+        """Print the answer as it comes, with a line end, and remember both. Ctrl-C ends it and is raised again.
 
         After an error, or without a word of an answer, the question is forgotten as well: it can be asked again.
         """
         self.turns.append({"role": "user", "content": prompt})
         system = [{"role": "system", "content": self.system}] if self.system else []
         pieces: list[str] = []
+        is_answered = True
         try:
             with closing(self.client.stream(self.model, system + self.turns, self.options)) as stream:
                 for text in stream:
                     pieces.append(text)
                     _write(text)
         except ChatError:
-            pieces.clear()
+            is_answered = False
             raise
         finally:
             if any(pieces):
+                _write("\n")
+            if any(pieces) and is_answered:
                 self.turns.append({"role": "assistant", "content": "".join(pieces)})
             else:
                 self.turns.pop()
@@ -93,59 +104,54 @@ def command(
     with closing(ChatClient(url or _default_url(), api_key or _default_api_key())) as client:
         conversation = Conversation(client, model or client.first_model(), options, system)
         if prompt is None and not sys.stdin.isatty():
-            prompt = sys.stdin.read()
-            if not prompt.strip():
+            prompt = sys.stdin.read().strip()
+            if not prompt:
                 raise click.UsageError("there is no prompt: standard input is empty")
         if prompt is None:
             _talk(conversation)
         else:
-            _answer_once(conversation, prompt)
-
-
-def _answer_once(conversation: Conversation, prompt: str) -> None:
-    try:
-        conversation.ask(prompt)
-    finally:
-        _write("\n")
+            conversation.ask(prompt)
 
 
 def _talk(conversation: Conversation) -> None:
     """Ask and answer until the user leaves."""
     with suppress(ImportError):
         import readline  # noqa: F401  # gives input() its line editing and history
-    note(f"{conversation.model} at {conversation.client.url}. /help lists the commands.")
+    note(f"{conversation.model} (/help for help)")
     was_interrupted = False
-    while True:
-        try:
-            text = _read_turn()
-            was_interrupted = False
-            if text.startswith("/") and _is_command(text):
-                if not _obey(text, conversation):
-                    return
-            elif text:
-                conversation.ask(text)
-                print("\n")
-        except EOFError:
-            print()
-            return
-        except ChatError as error:
-            note(f"\nError: {error.message}")
-        except KeyboardInterrupt:
+    while (outcome := _turn(conversation)) is not _Outcome.LEAVE:
+        if outcome is _Outcome.INTERRUPTED:
             if was_interrupted:
-                print()
                 return
-            was_interrupted = True
-            print("\n(stopped; Ctrl-C again or Ctrl-D leaves)")
+            note("\n(Ctrl-C again or Ctrl-D leaves)")
+        was_interrupted = outcome is _Outcome.INTERRUPTED
+
+
+def _turn(conversation: Conversation) -> _Outcome:
+    """Read and answer once."""
+    try:
+        text = _read_turn()
+        if text.startswith("/") and _is_command(text):
+            return _obey(text, conversation)
+        if text:
+            conversation.ask(text)
+            print()
+    except EOFError:
+        print()
+        return _Outcome.LEAVE
+    except KeyboardInterrupt:
+        return _Outcome.INTERRUPTED
+    except ChatError as error:
+        note(f"Error: {error.message}")
+    return _Outcome.GO_ON
 
 
 def _read_turn() -> str:
     """One line, or all lines of a paste. Raises EOFError at the end of input."""
     lines = [input(">>> ")]
-    while select.select([sys.stdin], [], [], _PASTE_GAP_S)[0]:
-        try:
+    with suppress(EOFError):
+        while select.select([sys.stdin], [], [], _PASTE_GAP_S)[0]:
             lines.append(input())
-        except EOFError:
-            break
     return "\n".join(lines).strip()
 
 
@@ -154,12 +160,12 @@ def _is_command(text: str) -> bool:
     return re.match(r"/[a-z]*(\s|$)", text) is not None
 
 
-def _obey(text: str, conversation: Conversation) -> bool:
-    """Carry out a command; False when it was to leave."""
+def _obey(text: str, conversation: Conversation) -> _Outcome:
+    """Carry out a command."""
     word, _, rest = text.partition(" ")
     match word:
         case "/exit" | "/quit" | "/bye":
-            return False
+            return _Outcome.LEAVE
         case "/reset":
             conversation.turns.clear()
             note("The conversation is forgotten.")
@@ -170,7 +176,7 @@ def _obey(text: str, conversation: Conversation) -> bool:
             note(_HELP)
         case _:
             note(f"There is no command {word}.\n{_HELP}")
-    return True
+    return _Outcome.GO_ON
 
 
 def _write(text: str) -> None:
