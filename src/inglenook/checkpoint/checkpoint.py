@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,9 +52,13 @@ def open_checkpoint(path: Path, *, load_format: LoadFormat = "auto") -> Checkpoi
     but in a format that isn't implemented.
     """
     assert load_format != "dummy", "random weights are opened by open_dummy, once the program is known"
-    if not path.exists():
-        raise CheckpointError(f"There is nothing at {path.name!r}. Check the path, or fetch the model again.")
-    if path.is_file():
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        raise CheckpointError(f"There is nothing at {path.name!r}. Check the path, or fetch the model again.") from None
+    except OSError as error:
+        raise CheckpointError(f"{path.name} can't be read: {error.strerror}.") from error
+    if not is_folder:
         return _open_file(path, load_format)
     chosen = _choose_format(path) if load_format == "auto" else load_format
     return _open_gguf(_find_gguf(path)) if chosen == "gguf" else _open_safetensors(path)

@@ -11,6 +11,7 @@ from typing import Any
 from inglenook.errors import CheckpointError
 
 MAX_JSON_BYTES = 100_000_000  # as large as a safetensors header may be; a larger one isn't a model's
+MAX_NAME_SHOWN = 100  # characters
 
 
 def map_file(path: Path) -> mmap.mmap:
@@ -59,11 +60,16 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         seen: set[str] = set()
         repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {repeated!r} is there twice")
+        raise ValueError(f"the key {quoted(repeated)} is there twice")
     return result
+
+
+def quoted(name: str) -> str:
+    """A name out of a file, as an error message may hold it: short and printable whatever it is."""
+    return repr(name if len(name) <= MAX_NAME_SHOWN else name[:MAX_NAME_SHOWN] + "...")
 
 
 def list_names(names: Sequence[str], limit: int = 5) -> str:
     """Names for an error message: the first few, then how many more."""
-    shown = ", ".join(names[:limit])
+    shown = ", ".join(map(quoted, names[:limit]))
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

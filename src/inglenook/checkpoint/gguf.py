@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from inglenook.checkpoint.files import list_names, map_file
+from inglenook.checkpoint.files import list_names, map_file, quoted
 from inglenook.checkpoint.gguf_header import Header, TensorInfo, read_header
 from inglenook.checkpoint.names import canonical_name
 from inglenook.errors import CheckpointError, UnsupportedModelError
@@ -120,7 +120,7 @@ def _renamed(tensors: list[HostTensor]) -> dict[str, HostTensor]:
     for tensor in tensors:
         name = canonical_name(tensor.name)
         if name in renamed:
-            raise CheckpointError(f"The tensor {name} is there twice. Fetch the model again.")
+            raise CheckpointError(f"The tensor {quoted(name)} is there twice. Fetch the model again.")
         renamed[name] = HostTensor(name, tensor.shape, tensor.encoding, tensor.data)
     return renamed
 
@@ -146,8 +146,8 @@ def _encodings(tensors: list[TensorInfo], file_name: str) -> list[Encoding]:
     if unsupported:
         types = sorted({_OTHER_TYPES.get(tensor.type_id, f"unknown type {tensor.type_id}") for tensor in unsupported})
         raise UnsupportedModelError(
-            f"{file_name} stores {len(unsupported)} of {len(tensors)} tensors as {list_names(types)} "
-            f"(the first is {unsupported[0].name!r}); supported are "
+            f"{file_name} stores {len(unsupported)} of {len(tensors)} tensors as {', '.join(types)} "
+            f"(the first is {quoted(unsupported[0].name)}); supported are "
             f"{', '.join(encoding.upper() for encoding in BLOCK_LAYOUTS)}. Get the model in one of these formats."
         )
     return [_ENCODINGS[tensor.type_id] for tensor in tensors]
@@ -157,7 +157,7 @@ def _nbytes(tensor: TensorInfo, encoding: Encoding, file_name: str) -> int:
     layout = BLOCK_LAYOUTS[encoding]
     if tensor.shape[-1] % layout.block_size:
         raise CheckpointError(
-            f"{file_name} is damaged: the rows of tensor {tensor.name!r} have {tensor.shape[-1]:,} values, which "
+            f"{file_name} is damaged: the rows of tensor {quoted(tensor.name)} have {tensor.shape[-1]:,} values, which "
             f"isn't a multiple of {encoding.upper()}'s {layout.block_size}. Fetch it again."
         )
     return math.prod(tensor.shape) // layout.block_size * layout.block_bytes
@@ -169,7 +169,7 @@ def _check_placement(header: Header, sizes: list[int], file_size: int, file_name
     end = 0
     for offset, size, name in placed:
         if offset < end:
-            raise CheckpointError(f"{file_name} is damaged: tensor {name!r} overlaps another. Fetch it again.")
+            raise CheckpointError(f"{file_name} is damaged: tensor {quoted(name)} overlaps another. Fetch it again.")
         end = offset + size
     missing = header.data_start + end - file_size
     if placed and missing > 0:

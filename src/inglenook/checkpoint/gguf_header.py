@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from inglenook.checkpoint.files import quoted
 from inglenook.errors import CheckpointError
 
 MAGIC = b"GGUF"
@@ -96,7 +97,7 @@ def read_header(data: mmap.mmap, file_name: str) -> Header:
     data_start = -(-reader.position // alignment) * alignment
     for tensor in tensors:
         if tensor.offset % alignment:
-            raise reader.damaged(f"the offset of tensor {tensor.name!r} isn't a multiple of {alignment}")
+            raise reader.damaged(f"the offset of tensor {quoted(tensor.name)} isn't a multiple of {alignment}")
     return Header(metadata, tensors, data_start)
 
 
@@ -125,47 +126,48 @@ def _read_metadata(reader: _Reader, num_entries: int) -> dict[str, Any]:
         key = reader.string(f"metadata key {index}")
         if not key or len(key) > MAX_KEY_BYTES:
             raise reader.damaged(f"metadata key {index} is {len(key):,} characters long")
+        what = quoted(key)
         if key in metadata:
-            raise reader.damaged(f"the metadata key {key!r} is there twice")
-        type_id: int = reader.number(_U32, f"the type of {key}")
-        metadata[key] = _read_array(reader, key) if type_id == _ARRAY else _read_scalar(reader, type_id, key)
+            raise reader.damaged(f"the metadata key {what} is there twice")
+        type_id: int = reader.number(_U32, f"the type of {what}")
+        metadata[key] = _read_array(reader, what) if type_id == _ARRAY else _read_scalar(reader, type_id, what)
     return metadata
 
 
-def _read_scalar(reader: _Reader, type_id: int, key: str) -> Any:
+def _read_scalar(reader: _Reader, type_id: int, what: str) -> Any:
     if type_id == _STRING:
-        return reader.string(key)
+        return reader.string(what)
     if type_id == _BOOL:
-        return bool(_check_bools(reader, np.array([reader.number(struct.Struct("<B"), key)]), key)[0])
+        return bool(_check_bools(reader, np.array([reader.number(struct.Struct("<B"), what)]), what)[0])
     if type_id not in _NUMBERS:
-        raise reader.damaged(f"{key} has the unknown value type {type_id}")
-    return reader.number(struct.Struct(_NUMBERS[type_id]), key)
+        raise reader.damaged(f"{what} has the unknown value type {type_id}")
+    return reader.number(struct.Struct(_NUMBERS[type_id]), what)
 
 
-def _read_array(reader: _Reader, key: str) -> Any:
-    type_id: int = reader.number(_U32, f"the element type of {key}")
-    count: int = reader.number(_U64, f"the length of {key}")
+def _read_array(reader: _Reader, what: str) -> Any:
+    type_id: int = reader.number(_U32, f"the element type of {what}")
+    count: int = reader.number(_U64, f"the length of {what}")
     if type_id == _STRING:
-        return _read_strings(reader, count, key)
+        return _read_strings(reader, count, what)
     if type_id == _ARRAY:
-        raise CheckpointError(f"{reader.file_name}: {key} is an array of arrays, which no known metadata is.")
+        raise CheckpointError(f"{reader.file_name}: {what} is an array of arrays, which no known metadata is.")
     if type_id != _BOOL and type_id not in _NUMBERS:
-        raise reader.damaged(f"{key} has the unknown element type {type_id}")
+        raise reader.damaged(f"{what} has the unknown element type {type_id}")
     dtype = np.dtype(_NUMBERS.get(type_id, "u1"))
-    start = reader.claim(count * dtype.itemsize, key)
+    start = reader.claim(count * dtype.itemsize, what)
     values = np.frombuffer(reader.data, dtype, count, start).copy()  # a view would keep the file mapped
-    return _check_bools(reader, values, key) if type_id == _BOOL else values
+    return _check_bools(reader, values, what) if type_id == _BOOL else values
 
 
-def _check_bools(reader: _Reader, values: np.ndarray[Any, Any], key: str) -> np.ndarray[Any, Any]:
+def _check_bools(reader: _Reader, values: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
     if values.size and values.max() > 1:
-        raise reader.damaged(f"{key} holds a truth value that is neither 0 nor 1")
+        raise reader.damaged(f"{what} holds a truth value that is neither 0 nor 1")
     return values.astype(np.bool_)
 
 
-def _read_strings(reader: _Reader, count: int, key: str) -> list[str]:
+def _read_strings(reader: _Reader, count: int, what: str) -> list[str]:
     # A vocabulary is most of the header: one tight loop instead of a call for each string
-    reader.require(count * _U64.size, key)
+    reader.require(count * _U64.size, what)
     data, size, position, unpack = reader.data, reader.size, reader.position, _U64.unpack_from
     strings: list[str] = []
     append = strings.append
@@ -175,12 +177,12 @@ def _read_strings(reader: _Reader, count: int, key: str) -> list[str]:
             start = position + 8
             position = start + length
             if position > size:
-                raise reader.damaged(f"string {len(strings):,} of {key} is {length:,} bytes long")
+                raise reader.damaged(f"string {len(strings):,} of {what} is {length:,} bytes long")
             append(data[start:position].decode())
     except struct.error:
-        raise reader.damaged(f"{key} ends after {len(strings):,} of {count:,} strings") from None
+        raise reader.damaged(f"{what} ends after {len(strings):,} of {count:,} strings") from None
     except UnicodeDecodeError:
-        raise reader.damaged(f"string {len(strings):,} of {key} isn't UTF-8") from None
+        raise reader.damaged(f"string {len(strings):,} of {what} isn't UTF-8") from None
     reader.position = position
     return strings
 
@@ -190,19 +192,21 @@ def _read_tensor_infos(reader: _Reader, count: int) -> list[TensorInfo]:
     for index in range(count):
         name = reader.string(f"the name of tensor {index}")
         if not name or name in tensors:
-            raise reader.damaged(f"tensor {index} has no name of its own ({name!r})")
+            raise reader.damaged(f"tensor {index} has no name of its own ({quoted(name)})")
         tensors[name] = _read_tensor_info(reader, name)
     return list(tensors.values())
 
 
 def _read_tensor_info(reader: _Reader, name: str) -> TensorInfo:
-    what = f"the description of tensor {name!r}"
+    what = f"the description of tensor {quoted(name)}"
     num_dimensions: int = reader.number(_U32, what)
     if not 1 <= num_dimensions <= MAX_DIMENSIONS:
-        raise reader.damaged(f"tensor {name!r} has {num_dimensions:,} dimensions instead of 1 to {MAX_DIMENSIONS}")
+        raise reader.damaged(
+            f"tensor {quoted(name)} has {num_dimensions:,} dimensions instead of 1 to {MAX_DIMENSIONS}"
+        )
     dimensions = [int(reader.number(_U64, what)) for _ in range(num_dimensions)]
     if 0 in dimensions:
-        raise reader.damaged(f"tensor {name!r} has a dimension of 0")
+        raise reader.damaged(f"tensor {quoted(name)} has a dimension of 0")
     type_id: int = reader.number(_U32, what)
     offset: int = reader.number(_U64, what)
     return TensorInfo(name, tuple(reversed(dimensions)), type_id, offset)

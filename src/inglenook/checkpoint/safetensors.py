@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from inglenook.checkpoint.files import MAX_JSON_BYTES, list_names, map_file, parse_json_object, read_json_object
+from inglenook.checkpoint.files import MAX_JSON_BYTES, list_names, map_file, parse_json_object, quoted, read_json_object
 from inglenook.checkpoint.names import is_ignored
 from inglenook.errors import CheckpointError, UnsupportedModelError
 from inglenook.ops.weights import BLOCK_LAYOUTS, Encoding, HostTensor
@@ -59,7 +59,7 @@ def read_safetensors_file(path: Path) -> dict[str, HostTensor]:
             tensors[entry.name] = HostTensor(entry.name, entry.shape, encoding, view)
         elif not is_ignored(entry.name):
             raise UnsupportedModelError(
-                f"{path.name}: tensor {entry.name!r} is stored as {entry.dtype:.20}; supported are "
+                f"{path.name}: tensor {quoted(entry.name)} is stored as {quoted(entry.dtype)}; supported are "
                 f"{', '.join(_ENCODINGS)}. Get the model in one of these formats, or as GGUF."
             )
     return tensors
@@ -108,7 +108,7 @@ class _Entry:
             raise self.damaged(f"takes {self.end - self.begin:,} bytes instead of {expected:,}")
 
     def damaged(self, reason: str) -> CheckpointError:
-        return CheckpointError(f"{self.file_name} is damaged: tensor {self.name!r:.200} {reason}. Fetch it again.")
+        return CheckpointError(f"{self.file_name} is damaged: tensor {quoted(self.name)} {reason}. Fetch it again.")
 
 
 def _are_counts(values: Any) -> TypeGuard[list[int]]:
@@ -134,13 +134,15 @@ def _check_placement(entries: list[_Entry], data_size: int, file_name: str) -> N
 
 def _read_sharded(folder: Path) -> dict[str, HostTensor]:
     weight_map = read_json_object(folder / INDEX_NAME).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
+    is_map = isinstance(weight_map, dict) and all(isinstance(shard, str) for shard in weight_map.values())
+    if not weight_map or not is_map:
         raise CheckpointError(f"{INDEX_NAME} has no weight_map from tensors to files. Fetch it again.")
     shards = sorted(set(weight_map.values()))
     for shard in shards:
         if Path(shard).name != shard or not shard.endswith(".safetensors"):
-            raise CheckpointError(f"{INDEX_NAME} names {shard!r:.200}, which isn't a .safetensors file of its folder.")
-    absent = [shard for shard in shards if not (folder / shard).is_file()]
+            raise CheckpointError(f"{INDEX_NAME} names {quoted(shard)}, which isn't a .safetensors file of its folder.")
+    there = {entry.name for entry in folder.iterdir()}
+    absent = [shard for shard in shards if shard not in there]
     if absent:
         raise CheckpointError(
             f"{len(absent)} of {len(shards)} files of the model aren't there: {list_names(absent)}. "
