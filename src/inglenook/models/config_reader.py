@@ -96,7 +96,8 @@ class ConfigReader:
         return int(value)
 
     def _checked_number(self, key: str, value: Any) -> float:
-        if not isinstance(value, Real) or isinstance(value, bool) or not 1 / LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not is_number or not 1 / LARGEST_NUMBER <= value <= LARGEST_NUMBER:
             raise self.unsupported(key, f"a number from {1 / LARGEST_NUMBER:g} to {LARGEST_NUMBER:g}")
         return float(value)
 

@@ -1,0 +1,190 @@
+"""Whole models of each architecture: logits of every back end against transformers in float32.
+
+Tolerances are shares of the largest logit; beside each stands what was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gguf import GGMLQuantizationType
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from fixtures.executors import BACKENDS, CACHE, NATIVE, open_executor
+from fixtures.rounded_reference import Rounding, logits_of, round_activations, to_bf16, to_int8_groups
+from fixtures.steps import PagedSequences, run_in_chunks
+from fixtures.tiny_models import TINY_MODELS, TOKENS, Encodings, save_tiny_gguf, save_tiny_model
+from inglenook.ops.program import CacheSpec, Executor
+
+FLOAT_TOLERANCE = 2e-5  # measured: below 8e-6
+BF16_TOLERANCE = 1e-2
+INT8_TOLERANCE = 2e-2
+F16_CACHE_TOLERANCE = 2e-3
+ROPE_MODELS = ["llama", "llama-tied"]  # Llama 3's scaling and linear scaling
+T = GGMLQuantizationType
+MIXED: Encodings = {  # every encoding that there is, in one model
+    "": T.Q8_0,
+    "q_proj": T.Q4_K,
+    "k_proj": T.Q5_K,
+    "v_proj": T.Q6_K,
+    "gate_proj": T.Q5_0,
+    "up_proj": T.Q5_1,
+    "down_proj": T.Q4_1,
+    "o_proj": T.Q4_0,
+    "lm_head": T.Q6_K,
+}
+
+
+def random_tokens(count: int, seed: int = 0) -> list[int]:
+    return np.random.default_rng(seed).integers(0, len(TOKENS), count).tolist()
+
+
+PROMPT = random_tokens(100)
+
+
+def run_plainly(executor: Executor, prompt: list[int] = PROMPT, cache: CacheSpec = CACHE) -> np.ndarray:
+    """Logits of all rows of one step that computes the whole prompt."""
+    return run_in_chunks(executor, PagedSequences(cache, 1, len(prompt)), [prompt], [[len(prompt)]])[0]
+
+
+def relative_error(logits: np.ndarray, expected: torch.Tensor) -> float:
+    reference = expected.numpy()
+    assert logits.shape == reference.shape and np.isfinite(logits).all()
+    return float(np.abs(logits - reference).max() / np.abs(reference).max())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    saved: dict[tuple[str, torch.dtype], Path] = {}
+
+    def save(name: str, dtype: torch.dtype = torch.float32) -> Path:
+        if (name, dtype) not in saved:
+            saved[name, dtype] = save_tiny_model(tmp_path_factory.mktemp(name), name, dtype=dtype)
+        return saved[name, dtype]
+
+    return save
+
+
+def load_reference(folder: Path, rounding: Rounding | None = None) -> PreTrainedModel:
+    """The saved weights, widened to float32."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    return round_activations(model, rounding) if rounding else model
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", TINY_MODELS)
+def test_float32(folder: Callable[..., Path], name: str, backend: str) -> None:
+    path = folder(name)
+    expected = logits_of(load_reference(path), PROMPT)
+    assert relative_error(run_plainly(open_executor(path, backend)), expected) < FLOAT_TOLERANCE
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", TINY_MODELS)
+def test_float16_weights(folder: Callable[..., Path], name: str, backend: str) -> None:
+    """Activations stay float32: nothing is lost beside the weights' own rounding."""
+    path = folder(name, torch.float16)
+    expected = logits_of(load_reference(path), PROMPT)
+    assert relative_error(run_plainly(open_executor(path, backend)), expected) < FLOAT_TOLERANCE
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", TINY_MODELS)
+def test_bfloat16_weights(folder: Callable[..., Path], name: str, backend: str) -> None:
+    """The reference rounds activations too; what is left are values near a tie, which fall to different sides."""
+    path = folder(name, torch.bfloat16)
+    expected = logits_of(load_reference(path, to_bf16), PROMPT)
+    assert relative_error(run_plainly(open_executor(path, backend)), expected) < BF16_TOLERANCE
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ROPE_MODELS)
+def test_gguf_float32(tmp_path: Path, name: str, backend: str) -> None:
+    """GGUF's order of rows and its frequency divisors give what the folder gives."""
+    model = save_tiny_gguf(tmp_path / "model.gguf", name, {"": T.F32})
+    logits = run_plainly(open_executor(tmp_path / "model.gguf", backend))
+    assert relative_error(logits, logits_of(model, PROMPT)) < FLOAT_TOLERANCE
+
+
+def test_torch_on_quantised_weights(tmp_path: Path) -> None:
+    """The reference back end multiplies with exactly what the blocks decode to."""
+    model = save_tiny_gguf(tmp_path / "model.gguf", "llama-wide", MIXED)
+    logits = run_plainly(open_executor(tmp_path / "model.gguf", "torch"))
+    assert relative_error(logits, logits_of(model, PROMPT)) < FLOAT_TOLERANCE
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+@pytest.mark.parametrize(
+    "encodings", [MIXED, {"": T.Q8_0}, {"": T.Q4_0}, {"": T.Q4_1}], ids=["mixed", "q8_0", "q4_0", "q4_1"]
+)
+def test_native_on_quantised_weights(tmp_path: Path, encodings: Encodings, backend: str) -> None:
+    """Against the decoded weights, with activations rounded to int8 as the kernels do."""
+    model = save_tiny_gguf(tmp_path / "model.gguf", "llama-wide", encodings)
+    logits = run_plainly(open_executor(tmp_path / "model.gguf", backend))
+    exact = logits_of(model, PROMPT)
+    expected = logits_of(round_activations(model, to_int8_groups), PROMPT)
+    assert relative_error(logits, expected) < INT8_TOLERANCE
+    print(relative_error(logits, expected), relative_error(logits, exact))
+
+
+# --- the same rows, however they are computed -------------------------------------------------------------------
+
+PROMPTS = [PROMPT, random_tokens(37, seed=1), random_tokens(64, seed=2)]
+
+
+def schedules() -> dict[str, list[list[int]]]:
+    """Chunk sizes of each prompt, step by step."""
+    lengths = [len(prompt) for prompt in PROMPTS]
+    rng = np.random.default_rng(5)
+    random = [np.diff(np.sort(rng.choice(np.arange(1, n), 6, replace=False)), prepend=0, append=n) for n in lengths]
+    return {
+        "token by token": [[1] * n for n in lengths],
+        "in sevens": [[7] * (n // 7) + [n % 7] for n in lengths],
+        "one after another": [[lengths[0]], [0, lengths[1]], [0, 0, lengths[2]]],
+        "prompt beside decodes": [[1] * lengths[0], [0] * 20 + [lengths[1]], [0] * 30 + [lengths[2] - 4, 1, 1, 1, 1]],
+        "at random": [sizes.tolist() for sizes in random],
+    }
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["llama", "mistral", "llama-tied"])
+def test_chunks_and_neighbours_change_nothing(folder: Callable[..., Path], name: str, backend: str) -> None:
+    """Bit for bit in the native back end; within rounding in torch, whose sums depend on the batch."""
+    dtype = torch.bfloat16 if name == "llama-tied" else torch.float32
+    executor = open_executor(folder(name, dtype), backend)
+    expected = [run_plainly(executor, prompt) for prompt in PROMPTS]
+    for seed, (schedule, chunk_sizes) in enumerate(schedules().items()):
+        sequences = PagedSequences(CACHE, len(PROMPTS), 100, seed=seed)
+        logits = run_in_chunks(executor, sequences, PROMPTS, chunk_sizes)
+        for got, plain in zip(logits, expected, strict=True):
+            if backend == "torch":
+                tolerance = FLOAT_TOLERANCE if dtype == torch.float32 else BF16_TOLERANCE
+                assert relative_error(got, torch.from_numpy(plain)) < tolerance, schedule
+            else:
+                assert np.array_equal(got, plain), schedule
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_quantised_chunks_and_neighbours_change_nothing(tmp_path: Path, backend: str) -> None:
+    save_tiny_gguf(tmp_path / "model.gguf", "llama-wide", MIXED)
+    executor = open_executor(tmp_path / "model.gguf", backend, threads=1)
+    expected = [run_plainly(executor, prompt) for prompt in PROMPTS]
+    executor = open_executor(tmp_path / "model.gguf", backend, threads=3)
+    for schedule, chunk_sizes in schedules().items():
+        logits = run_in_chunks(executor, PagedSequences(CACHE, len(PROMPTS), 100), PROMPTS, chunk_sizes)
+        for got, plain in zip(logits, expected, strict=True):
+            assert np.array_equal(got, plain), schedule
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("block_size", [16, 32])
+def test_half_precision_cache(folder: Callable[..., Path], backend: str, block_size: int) -> None:
+    path = folder("llama")
+    cache = CacheSpec(num_blocks=12, block_size=block_size, dtype="f16")
+    logits = run_plainly(open_executor(path, backend, cache=cache), cache=cache)
+    error = relative_error(logits, logits_of(load_reference(path), PROMPT))
+    assert FLOAT_TOLERANCE < error < F16_CACHE_TOLERANCE  # the cache is half precision indeed
