@@ -57,7 +57,7 @@ def _explain(body: bytes, error: ValueError) -> str:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
+    raise ValueError(f"it holds {name}, which is no JSON number")
 
 
 def _lower_first(text: str) -> str:

@@ -1,0 +1,313 @@
+"""OpenAI's requests, field by field. Answers and streams are checked byte for byte in tests/api."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inglenook.dialects.json_fields import decode_object
+from inglenook.dialects.openai import AnswerHead, ChatStream, error_body, new_id
+from inglenook.dialects.openai_fields import REFUSED, WITHOUT_EFFECT
+from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
+from inglenook.errors import EngineError, InvalidRequestError, UnsupportedParameterError
+from inglenook.types import ChatRequest, CompletionRequest, Delta, Message, SamplingParams
+
+USER = {"role": "user", "content": "Hi"}
+
+
+def chat(**fields: Any) -> Parsed[ChatRequest]:
+    return parse_chat(json.dumps({"messages": [USER], **fields}).encode(), "id-1")
+
+
+def completion(**fields: Any) -> Parsed[CompletionRequest]:
+    return parse_completion(json.dumps({"prompt": "x", **fields}).encode(), "id-1")
+
+
+def refusal(**fields: Any) -> InvalidRequestError:
+    with pytest.raises(InvalidRequestError) as caught:
+        chat(**fields)
+    return caught.value
+
+
+def test_defaults() -> None:
+    parsed = chat()
+    assert parsed.request == ChatRequest("id-1", "", SamplingParams(), messages=(Message("user", "Hi"),))
+    assert (parsed.stream, parsed.include_usage, parsed.unknown_fields) == (False, False, ())
+    assert completion().request == CompletionRequest("id-1", "", SamplingParams(max_tokens=16), prompts=("x",))
+
+
+HONOURED: dict[str, Any] = {
+    "min_tokens": 2,
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "top_k": 40,
+    "min_p": 0.1,
+    "repetition_penalty": 1.1,
+    "presence_penalty": -1.5,
+    "frequency_penalty": 1.5,
+    "seed": -3,
+    "include_stop_str_in_output": True,
+    "ignore_eos": True,
+    "skip_special_tokens": False,
+}
+
+
+def test_honoured_fields() -> None:
+    both = {
+        **HONOURED,
+        "max_tokens": 9,
+        "stop": ["a", "b"],
+        "stop_token_ids": [5, 6],
+        "logit_bias": {"7": -100, "8": 1.5},
+        "n": 3,
+        "priority": -1,
+        "model": "m",
+    }
+    expected = SamplingParams(
+        **HONOURED, max_tokens=9, stop=("a", "b"), stop_token_ids=(5, 6), logit_bias={7: -100.0, 8: 1.5}
+    )
+    for request in (chat(**both).request, completion(**both).request):
+        assert request.sampling == expected
+        assert (request.num_choices, request.priority, request.model) == (3, -1, "m")
+
+
+def test_explicit_nulls_are_not_given() -> None:
+    names = [*HONOURED, *REFUSED, "max_tokens", "max_completion_tokens", "stop", "stop_token_ids", "logit_bias"]
+    names += ["n", "priority", "model", "logprobs", "top_logprobs", "stream", "stream_options", "unheard_of", "user"]
+    nulls = dict.fromkeys(names)
+    assert chat(**nulls) == chat()
+    assert completion(**nulls) == completion()
+
+
+def test_max_completion_tokens_wins() -> None:
+    assert chat(max_tokens=5, max_completion_tokens=7).request.sampling.max_tokens == 7
+    assert refusal(max_completion_tokens=0).param == "max_completion_tokens"
+    assert refusal(max_tokens=0).param == "max_tokens"
+    assert completion(max_tokens=0, echo=True).request.sampling.max_tokens == 0
+
+
+def test_numbers_may_be_written_either_way() -> None:
+    assert chat(max_tokens=8.0, temperature=1).request.sampling == SamplingParams(max_tokens=8, temperature=1.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "words"),
+    [
+        ({"temperature": "0.5"}, "temperature", "temperature: expected a number, got a string"),
+        ({"temperature": True}, "temperature", "got a boolean"),
+        ({"temperature": -0.1}, "temperature", "-0.1"),
+        ({"temperature": 10**30}, "temperature", "64 bits"),
+        ({"top_p": 0}, "top_p", "(0, 1]"),
+        ({"top_k": -2}, "top_k", "at least -1"),
+        ({"top_k": 1.5}, "top_k", "got a fraction"),
+        ({"max_tokens": -1}, "max_tokens", "-1"),
+        ({"max_tokens": [1]}, "max_tokens", "expected an integer, got a list"),
+        ({"min_tokens": 5, "max_tokens": 4}, "min_tokens", "larger than"),
+        ({"seed": 2**63}, "seed", "64 bits"),
+        ({"seed": 1.5}, "seed", "fraction"),
+        ({"n": 0}, "n", "between 1 and 128"),
+        ({"n": 129}, "n", "between 1 and 128"),
+        ({"stop": 5}, "stop", "a string or a list of strings"),
+        ({"stop": ["a", 5]}, "stop[1]", "expected a string, got a number"),
+        ({"stop": ""}, "stop", "empty"),
+        ({"stop_token_ids": [-1]}, "stop_token_ids[0]", "-1"),
+        ({"logit_bias": {"x": 1}}, "logit_bias", "'x' is not a token id"),
+        ({"logit_bias": {"-1": 1}}, "logit_bias", "'-1'"),
+        ({"logit_bias": {"1": 101}}, "logit_bias", "101"),
+        ({"logit_bias": {"1": "a"}}, "logit_bias.1", "expected a number"),
+        ({"logit_bias": [1]}, "logit_bias", "expected an object"),
+        ({"logprobs": 1}, "logprobs", "expected a boolean"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "between 0 and 20"),
+        ({"top_logprobs": 1}, "top_logprobs", "logprobs: true"),
+        ({"stream": "yes"}, "stream", "expected a boolean"),
+        ({"stream_options": {}}, "stream_options", "stream is true"),
+        ({"stream": True, "stream_options": []}, "stream_options", "expected an object"),
+        ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage", "boolean"),
+        (
+            {"stream": True, "stream_options": {"continuous_usage_stats": True}},
+            "stream_options.continuous_usage_stats",
+            "not supported",
+        ),
+        ({"model": 5}, "model", "expected a string"),
+        ({"messages": None}, "messages", "missing"),
+        ({"messages": []}, "messages", "empty"),
+        ({"messages": "hi"}, "messages", "a list of messages"),
+        ({"messages": ["hi"]}, "messages[0]", "an object with role"),
+        ({"messages": [USER, {"content": "x"}]}, "messages[1].role", "missing"),
+        ({"messages": [{"role": 5}]}, "messages[0].role", "expected a string"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "a string or a list of parts"),
+        ({"messages": [{"role": "user", "content": [5]}]}, "messages[0].content[0]", "an object"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text", "missing"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            "messages[0].content[0]",
+            "'image_url'",
+        ),
+        ({"messages": [{**USER, "name": 5}]}, "messages[0].name", "expected a string"),
+        ({"continue_final_message": True, "add_generation_prompt": True}, "add_generation_prompt", "exclude"),
+        ({"chat_template_kwargs": 5}, "chat_template_kwargs", "expected an object"),
+        ({"echo": True}, "echo", "not supported"),
+    ],
+)
+def test_bad_values_are_named(fields: dict[str, Any], param: str, words: str) -> None:
+    error = refusal(**fields)
+    assert error.status == 400
+    assert error.param == param
+    assert words in error.message
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "it is empty"),
+        (b"{", "line 1, column 2"),
+        (b'{"a": 1,\n "b"}', "line 2"),
+        (b"[]", "a JSON object, not a list"),
+        (b'"x"', "not a string"),
+        (b"null", "not null"),
+        (b'{"a": NaN}', "NaN, which is no JSON number"),
+        (b'{"a": 1e999}', "out of range"),
+        (b'{"a": "\\ud800"}', "surrogate"),
+        (b'{"a": "\\udc00x"}', "surrogate"),
+        (b'{"\\ud800": 1}', "surrogate"),
+        (b'{"a": "\xff"}', "UTF-8"),
+        (b'{"a": "\xed\xa0\x80"}', "UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested too deeply"),
+        (b'{"a": "' + b"x" * (2 << 20), "truncated"),
+    ],
+)
+def test_bodies_that_are_no_json(body: bytes, words: str) -> None:
+    with pytest.raises(InvalidRequestError, match="body") as caught:
+        decode_object(body)
+    assert words in caught.value.message
+    assert len(caught.value.message) < 200
+
+
+def test_deep_values_for_templates_are_refused() -> None:
+    deep: Any = 1
+    for _ in range(100):
+        deep = [deep]
+    assert "deeper" in refusal(chat_template_kwargs={"x": deep}).message
+    assert "deeper" in refusal(messages=[{**USER, "tool_calls": deep}]).message
+
+
+def test_messages() -> None:
+    messages = chat(
+        messages=[
+            {"role": "system", "content": ""},
+            {"role": "checking_agent", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}], "refusal": None},
+            {"role": "assistant", "tool_calls": []},
+            {"role": "tool", "content": "5", "tool_call_id": "1", "name": "f"},
+        ]
+    ).request.messages
+    assert messages == (
+        Message("system", ""),
+        Message("checking_agent", "a\nb"),
+        Message("assistant", None, extra={"tool_calls": [{"id": "1"}]}),
+        Message("assistant", None, extra={"tool_calls": []}),
+        Message("tool", "5", "f", {"tool_call_id": "1"}),
+    )
+
+
+def test_continuing_the_last_message() -> None:
+    request = chat(continue_final_message=True).request
+    assert (request.continue_final_message, request.add_generation_prompt) == (True, False)
+    assert chat(add_generation_prompt=False).request.add_generation_prompt is False
+
+
+def test_logprobs() -> None:
+    assert chat(logprobs=True).request.sampling.logprobs == 0
+    assert chat(logprobs=True, top_logprobs=3).request.sampling.logprobs == 3
+    assert chat(logprobs=False, top_logprobs=0).request.sampling.logprobs is None
+    assert completion(logprobs=0).request.sampling.logprobs == 0
+    assert (completion(logprobs=0).has_logprobs, completion().has_logprobs) == (True, False)
+    with pytest.raises(InvalidRequestError, match="between 0 and 20"):
+        completion(logprobs=21)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a", ("a",)),
+        ("", ("",)),
+        (["a", "b"], ("a", "b")),
+        ([1, 2], ((1, 2),)),
+        ([[1, 2], [3]], ((1, 2), (3,))),
+        (["a", [3]], ("a", (3,))),
+    ],
+)
+def test_prompts(prompt: Any, expected: Any) -> None:
+    assert completion(prompt=prompt).request.prompts == expected
+
+
+@pytest.mark.parametrize(
+    "prompt", [None, [], [[]], 5, {}, [None], ["a", 5], [1, "a"], [[1, "a"]], [1.5], [-1], [2**40], ["x"] * 1025]
+)
+def test_bad_prompts(prompt: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="prompt") as caught:
+        completion(prompt=prompt)
+    assert str(caught.value.param).startswith("prompt")
+
+
+@pytest.mark.parametrize("name", [name for name, neutral in REFUSED.items() for _ in neutral or [None]])
+def test_values_that_ask_for_nothing_pass(name: str) -> None:
+    for value in (None, False, "", [], {}, *REFUSED[name]):
+        if name not in ("best_of", "echo", "add_special_tokens", "suffix"):
+            assert chat(**{name: value}).unknown_fields == ()
+
+
+def test_neutral_numbers_are_not_booleans() -> None:
+    with pytest.raises(UnsupportedParameterError):
+        chat(prompt_logprobs=0)  # 0 == False in Python, but it asks for something
+    with pytest.raises(UnsupportedParameterError):
+        chat(length_penalty=True)
+
+
+def test_best_of_equal_to_n() -> None:
+    assert completion(best_of=2, n=2).unknown_fields == ()
+    with pytest.raises(UnsupportedParameterError, match="best_of"):
+        completion(best_of=2)
+
+
+def test_fields_without_effect() -> None:
+    assert chat(**dict.fromkeys(WITHOUT_EFFECT, "x")) == chat()
+    assert not WITHOUT_EFFECT & set(REFUSED)
+
+
+def test_unknown_fields_are_kept_for_the_header() -> None:
+    options = {"include_usage": True, "include_obfuscation": False, "z": 1}
+    parsed = chat(foo=1, bar=[], stream=True, stream_options=options)
+    assert parsed.unknown_fields == ("foo", "bar", "stream_options.z")
+    assert (parsed.stream, parsed.include_usage) == (True, True)
+
+
+def test_error_body() -> None:
+    body = json.loads(error_body(EngineError("x" * 5000)))
+    assert len(body["error"]["message"]) == 2000
+    assert body["error"]["message"].endswith("...")
+
+
+def test_ids_differ() -> None:
+    assert len({new_id("cmpl") for _ in range(100)}) == 100
+
+
+@given(texts=st.lists(st.text(), max_size=5))
+def test_stream_text_survives(texts: list[str]) -> None:
+    stream = ChatStream(AnswerHead("id", 0, "m", "f"), include_usage=False)
+    events = [event for text in texts for event in stream.encode(Delta(0, text))]
+    assert all(b"\n" not in event for event in events)
+    deltas = [json.loads(event)["choices"][0]["delta"] for event in events]
+    assert "".join(delta["content"] for delta in deltas) == "".join(texts)
+
+
+def test_api_page_names_every_field() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    missing = [name for name in {*REFUSED, *WITHOUT_EFFECT, *HONOURED} if f"`{name}`" not in page]
+    assert missing == []
