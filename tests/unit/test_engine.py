@@ -9,6 +9,10 @@ from inglenook.errors import ContextLengthError, EngineError, InvalidRequestErro
 PROMPT = [3, 1, 4, 1, 5, 9, 2, 6]
 
 
+def fail() -> None:
+    raise RuntimeError("kernel fault")
+
+
 @pytest.fixture
 def output() -> list[int]:
     """What the fake model says to PROMPT."""
@@ -92,26 +96,35 @@ def test_what_can_never_be_served_is_refused() -> None:
 
 
 def test_failed_row_ends_only_its_request_and_leaves_nothing_in_the_cache(output: list[int]) -> None:
-    engine, runner = make_engine()
+    engine, runner = make_engine(block_size=4, max_num_batched_tokens=6)
     runner.broken = {"bad"}
-    engine.add(make_request("good", [*PROMPT[:4], 7, 7, 7, 7], 6))
-    engine.add(make_request("bad", PROMPT, 6))
+    good = make_request("good", [*PROMPT[:4], 7], 9)
+    engine.add(good)
+    engine.add(make_request("bad", PROMPT * 2, 6))
     outputs = run_all(engine)
     assert isinstance(outputs["bad"][-1].error, EngineError)
-    assert tokens_of(outputs["good"]) == continuation(make_request("", [*PROMPT[:4], 7, 7, 7, 7], 6), 64)[0]
+    assert tokens_of(outputs["good"]) == continuation(good, 64)[0]
     assert engine.is_healthy
     check_pool(engine.scheduler)
-    engine.add(make_request("again", PROMPT, 6))
+    engine.add(make_request("again", [*PROMPT, *PROMPT, 0], 6))
     again = run_all(engine)["again"]
     assert again[0].num_cached_tokens == 4  # what "good" has computed, nothing of "bad"
-    assert tokens_of(again) == output[:6]
+
+
+def test_failed_step_leaves_nothing_in_the_cache(output: list[int]) -> None:
+    engine, runner = make_engine(block_size=4, max_num_batched_tokens=4)
+    engine.add(make_request("r", PROMPT, 6))
+    engine.step()
+    runner.on_step = fail
+    engine.step()
+    runner.on_step = lambda: None
+    engine.add(make_request("again", PROMPT, 6))
+    again = run_all(engine)["again"]
+    assert (again[0].num_cached_tokens, tokens_of(again)) == (0, output[:6])
 
 
 def test_failed_step_ends_its_requests_and_the_next_ones_go_on() -> None:
     engine, runner = make_engine(max_num_seqs=2)
-
-    def fail() -> None:
-        raise RuntimeError("kernel fault")
 
     requests = [make_request(name, [ord(name) % 50] * 6) for name in "abc"]
     for request in requests:
@@ -129,9 +142,6 @@ def test_failed_step_ends_its_requests_and_the_next_ones_go_on() -> None:
 
 def test_unhealthy_while_steps_fail_in_a_row() -> None:
     engine, runner = make_engine()
-
-    def fail() -> None:
-        raise RuntimeError("kernel fault")
 
     runner.on_step = fail
     for i in range(MAX_FAILED_STEPS):

@@ -65,6 +65,28 @@ def test_urgent_request_takes_the_seat_of_a_lesser_one() -> None:
         assert continuation(request, 64)[0][2:] == tokens_of(outputs[request.request_id])
 
 
+def test_urgent_request_never_makes_a_step_larger_than_the_budget() -> None:
+    engine, runner = make_engine(max_num_seqs=8, max_num_batched_tokens=3)
+    for name in "abc":
+        engine.add(make_request(name, prompt(1, ord(name)), 9, priority=1))
+        engine.step()
+    engine.add(make_request("urgent", prompt(1), 2))
+    run_all(engine)
+    assert max(sum(n for _, _, n in step) for step in runner.steps) == 3
+
+
+def test_the_lesser_is_preempted_even_if_it_came_first() -> None:
+    engine, runner = make_engine(num_blocks=6, block_size=4, context_length=24)
+    engine.add(make_request("lesser", prompt(5), 15, priority=1))
+    engine.step()
+    engine.add(make_request("urgent", prompt(5, 20), 15))
+    outputs = run_all(engine)
+    assert engine.stats().num_preemptions == 1
+    assert (len(outputs["lesser"]), len(outputs["urgent"])) == (14, 15)
+    urgent_starts = [start for step in runner.steps for name, start, _ in step if name == "urgent"]
+    assert urgent_starts == [0, *range(5, 19)]
+
+
 def test_the_youngest_is_preempted_and_goes_on_from_its_cached_prefix() -> None:
     engine, runner = make_engine(num_blocks=10, block_size=4, context_length=40)
     requests = [make_request(name, prompt(10, ord(name)), 18) for name in "abc"]
@@ -168,14 +190,34 @@ def test_siblings_wait_for_the_prefix_that_is_being_computed() -> None:
 
 
 def test_waiting_siblings_keep_their_seats() -> None:
-    engine, runner = make_engine(max_num_seqs=2, max_num_batched_tokens=8)
-    for i in range(2):
-        engine.add(make_request(str(i), [*prompt(6), i], 3))
+    engine, runner = make_engine(max_num_seqs=2, max_num_batched_tokens=5)
+    engine.add(make_request("0", [*prompt(8), 0], 3))
+    engine.step()
+    engine.add(make_request("1", [*prompt(8), 1], 3))
     engine.add(make_request("later", prompt(1, 40), 3))
+    for _ in range(2):
+        engine.step()
+    assert runner.steps == [[("0", 0, 5)], [("0", 5, 4)], [("0", 9, 1), ("1", 8, 1)]]
+
+
+def test_nobody_waits_for_a_prefix_that_a_lesser_one_computes() -> None:
+    engine, runner = make_engine(max_num_batched_tokens=8)
+    engine.add(make_request("lesser", prompt(24), 3, priority=1))
     engine.step()
-    assert [name for name, _, _ in runner.steps[0]] == ["0"]
+    engine.add(make_request("urgent", prompt(24), 3))
     engine.step()
-    assert [name for name, _, _ in runner.steps[1]] == ["0", "1"]
+    assert runner.steps[1] == [("urgent", 8, 8)]
+
+
+def test_half_computed_block_is_not_found() -> None:
+    engine, runner = make_engine(block_size=4, max_num_batched_tokens=6)
+    engine.add(make_request("cut", prompt(8), 3))
+    engine.step()
+    engine.cancel("cut")
+    request = make_request("next", [*prompt(8), 9], 3)
+    engine.add(request)
+    assert tokens_of(run_all(engine)["next"]) == continuation(request, 64)[0]
+    assert runner.steps[1] == [("next", 4, 5)]
 
 
 def test_sibling_goes_ahead_when_the_one_it_waits_for_is_cancelled() -> None:
