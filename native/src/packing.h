@@ -7,19 +7,12 @@
 #include <string_view>
 #include <vector>
 
+#include "block_formats.h"
 #include "kernels.h"
+#include "memory.h"
 
 namespace inglenook {
 
-enum class Encoding : uint8_t { f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k };
-
-struct EncodingInfo {
-  const char* name;
-  int64_t block_size;   // weights
-  int64_t block_bytes;
-};
-const EncodingInfo& encoding_info(Encoding encoding);
-Encoding parse_encoding(std::string_view name);     // throws std::invalid_argument
 WeightKind parse_weight_kind(std::string_view name);  // throws std::invalid_argument
 const char* weight_kind_name(WeightKind kind);
 
@@ -33,7 +26,6 @@ size_t packed_bytes(const PackedWeight& layout);
 class WeightStore {
  public:
   explicit WeightStore(int threads) : threads_(threads) {}
-  ~WeightStore();
   WeightStore(const WeightStore&) = delete;
   WeightStore& operator=(const WeightStore&) = delete;
 
@@ -48,16 +40,12 @@ class WeightStore {
   size_t used_bytes() const { return used_bytes_; }
 
  private:
-  struct Mapping {
-    uint8_t* data;
-    size_t capacity;
-    size_t used;
-  };
   uint8_t* allocate(size_t num_bytes);
 
   int threads_;
   size_t used_bytes_ = 0;
-  std::vector<Mapping> mappings_;
+  size_t used_of_last_ = 0;
+  std::vector<Memory> mappings_;
 };
 
 // Row-major float32 [out_features, in_features] of what the kernels multiply with.
