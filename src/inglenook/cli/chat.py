@@ -122,6 +122,7 @@ def _talk(conversation: Conversation) -> None:
     while (outcome := _turn(conversation)) is not _Outcome.LEAVE:
         if outcome is _Outcome.INTERRUPTED:
             if was_interrupted:
+                print()
                 return
             note("\n(Ctrl-C again or Ctrl-D leaves)")
         was_interrupted = outcome is _Outcome.INTERRUPTED
@@ -162,7 +163,7 @@ def _is_command(text: str) -> bool:
 
 def _obey(text: str, conversation: Conversation) -> _Outcome:
     """Carry out a command."""
-    word, _, rest = text.partition(" ")
+    word, *rest = text.split(maxsplit=1)
     match word:
         case "/exit" | "/quit" | "/bye":
             return _Outcome.LEAVE
@@ -170,7 +171,7 @@ def _obey(text: str, conversation: Conversation) -> _Outcome:
             conversation.turns.clear()
             note("The conversation is forgotten.")
         case "/system":
-            conversation.system = rest.strip() or None
+            conversation.system = rest[0] if rest else None
             note("The system prompt is set." if conversation.system else "There is no system prompt now.")
         case "/help":
             note(_HELP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -93,9 +94,9 @@ def parse_reference(text: str, catalogue: Iterable[str] = ()) -> Reference:
     if scheme not in ("hf", "pypi", "dummy"):
         if text in names:
             return CatalogueReference(text)
-        path = Path(text).expanduser()
-        if text and (_looks_like_a_path(text) or path.exists()):
-            return PathReference(path)
+        path = os.path.expanduser(text)  # and os.path.exists: unlike pathlib's, neither fails on odd text
+        if text and (_looks_like_a_path(text) or os.path.exists(path)):
+            return PathReference(Path(path))
         if match := _HUB.fullmatch(text):
             return HubReference(**match.groupdict())
     raise ModelSourceError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from inglenook.errors import ModelSourceError
 from inglenook.store.reference import PathReference
 
@@ -12,11 +14,11 @@ def locate(reference: PathReference) -> str:
     Raises ModelSourceError where there is nothing, or something that can't be a model.
     """
     path = reference.path
-    if path.is_dir():
+    if os.path.isdir(path):
         return path.resolve().name
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix == ".safetensors":
             raise ModelSourceError(f"{path} holds weights alone; give its folder, which has config.json as well.")
         return path.stem
-    what = "a broken link" if path.is_symlink() else "nothing"
+    what = "a broken link" if os.path.islink(path) else "nothing"
     raise ModelSourceError(f"There is {what} at {path}. Give a .gguf file, or a folder with config.json in it.")
