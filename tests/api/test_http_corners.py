@@ -18,6 +18,7 @@ from inglenook.dialects.openai_fields import REFUSED
 from inglenook.errors import UnavailableError
 from inglenook.gateway.router import Router
 from inglenook.server.app import create_app
+from inglenook.types import Delta
 
 if TYPE_CHECKING:
     from conftest import ScriptedBackend
@@ -163,6 +164,18 @@ async def test_unknown_fields_are_reported(http: httpx.AsyncClient) -> None:
     assert answer.status_code == 200
     assert "and 80 more" in answer.headers["x-inglenook-warnings"]
     assert "x-inglenook-warnings" not in (await http.post("/v1/completions", json={"prompt": "x"})).headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_warnings_of_the_back_end(http: httpx.AsyncClient, backend: ScriptedBackend, stream: bool) -> None:
+    backend.script = (
+        Delta(0, "a", warnings=("max_tokens is 9;\r\nbut é", "second")),
+        Delta(0, "", finish_reason="stop"),
+    )
+    answer = await http.post("/v1/completions", json={"prompt": "x", "stream": stream, "foo": 1})
+    assert answer.headers["x-inglenook-warnings"] == (
+        "unknown fields ignored: foo; max_tokens is 9%3B%0D%0Abut %C3%A9; second"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Protocol
 
 from starlette.responses import Response
@@ -11,9 +11,15 @@ from starlette.types import Receive, Scope, Send
 
 from inglenook.errors import InglenookError
 from inglenook.server.answer import Answer, ClientGoneError
-from inglenook.server.errors import unexpected
+from inglenook.server.errors import REQUEST_ID, unexpected
+from inglenook.server.warning_header import warning_header
 from inglenook.types import Delta
 
+_HEADERS = {
+    "content-type": "text/event-stream",  # bare, as some clients compare it: events are UTF-8 anyway
+    "cache-control": "no-cache",  # proxies that cache or buffer would hold the tokens back
+    "x-accel-buffering": "no",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -30,22 +36,16 @@ class StreamEncoder(Protocol):
 class EventStream(Response):
     """Waits for the first delta before it sends anything, so that an early error is a plain HTTP one."""
 
-    def __init__(self, answer: Answer, encoder: StreamEncoder, headers: Mapping[str, str]) -> None:
-        self.status_code = 200
-        self.init_headers(
-            {
-                "content-type": "text/event-stream",  # bare, as some clients compare it: events are UTF-8 anyway
-                "cache-control": "no-cache",  # proxies that cache or buffer would hold the tokens back
-                "x-accel-buffering": "no",
-                **headers,
-            }
-        )
+    def __init__(self, answer: Answer, encoder: StreamEncoder, unknown_fields: Sequence[str]) -> None:
         self._answer = answer
         self._encoder = encoder
+        self._unknown_fields = unknown_fields
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._answer as answer:
             batch = await answer.next_batch()
+            self.status_code = 200
+            self.init_headers({**_HEADERS, **warning_header(self._unknown_fields, batch)})
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             encoder = self._encoder
             try:
@@ -60,7 +60,7 @@ class EventStream(Response):
             except InglenookError as error:
                 last = encoder.fail(error)
             except Exception:
-                _log.exception("A stream broke off.")
+                _log.exception("Request %s broke off in its stream.", scope.get(REQUEST_ID))
                 last = encoder.fail(unexpected(scope))
             await send({"type": "http.response.body", "body": frame(last)})
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,10 +16,8 @@ from inglenook.server.answer import Answer
 from inglenook.server.body import read_body
 from inglenook.server.sse import EventStream, StreamEncoder
 from inglenook.server.state import ServerState, state_of
+from inglenook.server.warning_header import warning_header
 from inglenook.types import Delta
-
-_MAX_WARNED_FIELDS = 20
-_MAX_FIELD_CHARS = 60
 
 
 async def list_models(request: Request) -> Response:
@@ -55,15 +52,15 @@ async def _respond(
     stream: Callable[..., StreamEncoder],
     whole: Callable[..., bytes],
 ) -> Response:
-    headers = _warnings(parsed.unknown_fields)
     answer = Answer(deltas, request.receive, state_of(request).answers)
     if parsed.stream:
-        return EventStream(answer, stream(head, include_usage=parsed.include_usage), headers)
+        return EventStream(answer, stream(head, include_usage=parsed.include_usage), parsed.unknown_fields)
     async with answer:
         collected: list[Delta] = []
         while batch := await answer.next_batch():
             collected += batch
-    return _json(whole(head, collected, has_logprobs=parsed.has_logprobs), headers)
+    body = whole(head, collected, has_logprobs=parsed.has_logprobs)
+    return _json(body, warning_header(parsed.unknown_fields, collected))
 
 
 async def _body(request: Request, state: ServerState) -> bytes:
@@ -73,15 +70,6 @@ async def _body(request: Request, state: ServerState) -> bytes:
 def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
     model = state.router.resolve(parsed.request.model)
     return openai.AnswerHead(parsed.request.request_id, int(time.time()), model, f"inglenook-{state.version}")
-
-
-def _warnings(fields: Sequence[str]) -> dict[str, str]:
-    """The header that names the fields that nobody knows; what a client wrote is escaped and cut."""
-    if not fields:
-        return {}
-    names = [quote(name[:_MAX_FIELD_CHARS], safe="._-[]") for name in fields[:_MAX_WARNED_FIELDS]]
-    more = f" and {len(fields) - _MAX_WARNED_FIELDS} more" if len(fields) > _MAX_WARNED_FIELDS else ""
-    return {"x-inglenook-warnings": f"unknown fields ignored: {', '.join(names)}{more}"}
 
 
 def _json(body: bytes, headers: dict[str, str] | None = None) -> Response:
