@@ -94,6 +94,7 @@ def test_metadata_of_all_types(tmp_path: Path) -> None:
     for key, values in {"ints": [1, -2, 3], "floats": [0.5, -1.5], "bools": [True, False]}.items():
         array = metadata.pop(key)
         assert isinstance(array, np.ndarray)
+        assert array.flags.owndata  # or the file would stay mapped for it
         assert array.tolist() == values
     assert metadata == {
         "general.architecture": "llama",
@@ -184,6 +185,14 @@ def test_split_model_with_a_part_twice(parts: list[Path]) -> None:
         read_gguf(parts[0])
 
 
+def test_split_model_with_too_few_tensors(parts: list[Path]) -> None:
+    key = gguf_string("split.tensors.count") + struct.pack("<I", 5)  # int32
+    content = parts[0].read_bytes()
+    parts[0].write_bytes(content.replace(key + struct.pack("<i", 5), key + struct.pack("<i", 6)))
+    with pytest.raises(CheckpointError, match="5 tensors instead of 6"):
+        read_gguf(parts[2])
+
+
 def test_split_model_under_another_name(parts: list[Path], tmp_path: Path) -> None:
     renamed = parts[0].rename(tmp_path / "renamed.gguf")
     with pytest.raises(CheckpointError, match="one of 3 parts"):
@@ -203,6 +212,11 @@ DAMAGED = {
     "value type": (gguf_bytes((gguf_entry("k", 13, bytes(8)),)), "unknown value type 13"),
     "element type": (gguf_bytes((gguf_entry("k", ARRAY, struct.pack("<IQ", 77, 0)),)), "unknown element type 77"),
     "nested array": (gguf_bytes((gguf_entry("k", ARRAY, struct.pack("<IQ", ARRAY, 0)),)), "array of arrays"),
+    "strings": (
+        gguf_bytes((gguf_entry("k", ARRAY, struct.pack("<IQ", STRING, 99)),)),
+        "'k' needs 792 bytes where 111 are left",
+    ),
+    "last string": (gguf_bytes((gguf_strings("k", ["abc"]),), (), b"")[:59], "string 0 of 'k' is 3 bytes long"),
     "bool": (gguf_bytes((gguf_entry("k", 7, b"\2"),)), "neither 0 nor 1"),
     "utf-8": (gguf_bytes((gguf_entry("k", STRING, gguf_string(b"\xff")),)), "isn't UTF-8"),
     "alignment 0": (gguf_bytes((gguf_entry("general.alignment", U32, bytes(4)),)), "power of two"),
@@ -232,8 +246,9 @@ def test_damage_is_named(tmp_path: Path, case: str) -> None:
 
 
 def test_empty_arrays_and_no_tensors(tmp_path: Path) -> None:
-    empty = gguf_entry("numbers", ARRAY, struct.pack("<IQ", U32, 0)) + gguf_strings("texts", [])
-    model = read_bytes(tmp_path, gguf_bytes((empty,), (), b"", num_entries=2).rstrip(b"\0") + bytes(8))
+    entries = (gguf_strings("texts", []), gguf_entry("numbers", ARRAY, struct.pack("<IQ", U32, 0)))
+    header_bytes = 24 + sum(map(len, entries))  # the file ends where the last array begins
+    model = read_bytes(tmp_path, gguf_bytes(entries, ())[:header_bytes])
     assert model.metadata["numbers"].tolist() == model.metadata["texts"] == []
     assert not model.tensors
 

@@ -115,6 +115,7 @@ def test_a_tensor_in_two_shards(tmp_path: Path) -> None:
 
 DAMAGED = {
     "seven bytes": (bytes(7), "has 7 bytes"),
+    "long header": (struct.pack("<Q", 100_000_001) + b"{}", "at most 100,000,000"),
     "empty header": (safetensors_bytes(""), "isn't valid JSON"),
     "list": (safetensors_bytes("[]"), "must hold an object"),
     "not JSON": (safetensors_bytes("{"), "isn't valid JSON"),
