@@ -12,7 +12,7 @@ from inglenook.store.progress import Progress
 if TYPE_CHECKING:
     import rich.progress
 
-_STEP = 0.2  # share of a transfer after which a line is printed where no bar can be drawn
+_NUM_STEPS = 5  # lines printed on the way where no bar can be drawn
 
 
 def print_rows(rows: Iterable[tuple[str, str]]) -> None:
@@ -80,7 +80,7 @@ class LineProgress:
 
     def advance(self, num_bytes: int) -> None:
         self._done += num_bytes
-        if self._total and (step := int(self._done / self._total / _STEP)) > self._told:
+        if self._total and (step := self._done * _NUM_STEPS // self._total) > self._told:
             self._told = step
             note(f"{self._description}: {self._done / self._total:.0%}")
 

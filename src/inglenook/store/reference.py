@@ -99,8 +99,9 @@ def parse_reference(text: str, catalogue: Iterable[str] = ()) -> Reference:
             return PathReference(Path(path))
         if match := _HUB.fullmatch(text):
             return HubReference(**match.groupdict())
+    shown = text if len(text) <= 80 else text[:77] + "..."
     raise ModelSourceError(
-        f"{text!r} names no model.{_suggestion(text, names)} Allowed: {FORMS.format(names=', '.join(names) or 'none')}."
+        f"{shown!r} names no model.{_suggestion(text, names)} Allowed: {FORMS.format(names=', '.join(names) or 'none')}."
     )
 
 
