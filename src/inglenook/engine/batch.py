@@ -37,16 +37,17 @@ class ScheduledStep:
 
 def build_step_input(step: ScheduledStep) -> StepInput:
     """Lay the chunks' tokens out flat, one chunk after another."""
+    sequences, starts_list, counts_list, is_sampled_list = zip(*step.chunks, strict=True)
     token_ids: list[int] = []
     for sequence, start, num_tokens, _ in step.chunks:
         if num_tokens == 1:
             token_ids.append(sequence.token_ids[start])
         else:
             token_ids.extend(sequence.token_ids[start : start + num_tokens])
-    rows = np.array([chunk.sequence.row for chunk in step.chunks], np.int32)
-    starts = np.array([chunk.start for chunk in step.chunks], np.int32)
-    counts = np.array([chunk.num_tokens for chunk in step.chunks], np.int32)
-    is_sampled = np.array([chunk.is_sampled for chunk in step.chunks], np.bool_)
+    rows = np.array([sequence.row for sequence in sequences], np.int32)
+    starts = np.array(starts_list, np.int32)
+    counts = np.array(counts_list, np.int32)
+    is_sampled = np.array(is_sampled_list, np.bool_)
 
     query_starts = np.zeros(len(counts) + 1, np.int32)
     np.cumsum(counts, out=query_starts[1:])
