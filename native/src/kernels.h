@@ -16,6 +16,8 @@ enum class Activation : uint8_t { silu, gelu, gelu_tanh };
 enum class CacheKind : uint8_t { f32, f16 };
 
 constexpr int64_t kTileRows = 16;  // output rows that are interleaved in a packed weight
+constexpr int64_t kPartitionKeys = 512;  // attention sums over this many keys, then merges: a multiple of any block
+constexpr int64_t kAttendRows = 48;      // query rows (tokens x heads) that pass over a block of keys together
 
 // A weight matrix [out_features, in_features] packed in tiles of 16 output rows; the last tile is padded with zeros.
 // Float kinds: [tile][input (bf16: pair of inputs)][row][1 or 2 values].
@@ -98,16 +100,35 @@ struct KernelTable {
   void (*add)(const float* x, int64_t x_stride, const float* y, int64_t y_stride, int64_t width, float* out,
               int64_t out_stride, int64_t row_begin, int64_t row_end);
 
+  void (*scale)(const float* x, int64_t x_stride, float factor, int64_t width, float* out, int64_t out_stride,
+                int64_t row_begin, int64_t row_end);
+  void (*softcap)(const float* x, int64_t x_stride, float cap, int64_t width, float* out, int64_t out_stride,
+                  int64_t row_begin, int64_t row_end);
+
   // Writes k and v of tokens [token_begin, token_end) into the cache, all heads.
   void (*store_kv)(const AttentionArgs& args, int64_t token_begin, int64_t token_end);
   // Attention of query tokens [token_begin, token_end), all of one sequence, for the query heads of one kv head.
   // The order of summation is fixed by the key's position alone (blocks of block_size keys, partitions of
-  // kPartitionKeys keys merged in order), whatever the chunking. `scratch` is one thread's.
+  // kPartitionKeys keys merged in order), whatever the chunking. `scratch` is one thread's, attend_scratch_floats.
   void (*attend)(const AttentionArgs& args, int64_t sequence, int64_t kv_head, int64_t token_begin, int64_t token_end,
                  float* scratch);
+  // The same for one token in two steps, for several threads: each partition into `partial`, attend_partial_floats;
+  // then all of them, one after another in memory, into `out`. At most kAttendRows query heads for one kv head.
+  void (*attend_partition)(const AttentionArgs& args, int64_t sequence, int64_t kv_head, int64_t token,
+                           int64_t partition, float* partial, float* scratch);
+  void (*merge_partitions)(const AttentionArgs& args, int64_t kv_head, int64_t token, const float* partials,
+                           int64_t num_partials, float* scratch);
 };
 
-const KernelTable& kernel_table(Isa isa);  // asserts that this build has it
+constexpr int64_t attend_scratch_floats(int64_t head_dim, int64_t block_size) {
+  const int64_t width = (head_dim + 15) / 16 * 16;
+  return kAttendRows * (16 + 2 * width + block_size + 4) + 2 * block_size * head_dim + 16;
+}
+constexpr int64_t attend_partial_floats(int64_t group, int64_t head_dim) {
+  return group * (2 + (head_dim + 15) / 16 * 16);
+}
+
+const KernelTable& kernel_table(Isa isa);  // throws std::invalid_argument where it isn't available
 Isa best_isa();                            // what this processor can run
 bool isa_available(Isa isa);
 

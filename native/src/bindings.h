@@ -1,0 +1,13 @@
+// Each part of the extension module adds itself.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace inglenook {
+
+void bind_packing(nanobind::module_& m);
+void bind_sampler(nanobind::module_& m);
+void bind_probes(nanobind::module_& m);
+void bind_tape(nanobind::module_& m);
+
+}  // namespace inglenook

@@ -1,0 +1,7 @@
+#include "bindings.h"
+
+namespace inglenook {
+
+void bind_probes(nanobind::module_&) {}
+
+}  // namespace inglenook

@@ -1,0 +1,23 @@
+#include "simd_avx2.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "kernels.h"
+#include "vector_math.h"
+
+#include "attention.inl"
+#include "elementwise.inl"
+#include "linear_float.inl"
+#include "linear_quantized.inl"
+
+#include "kernels.inl"
+
+namespace inglenook {
+
+const KernelTable& avx2_table() {
+  static constexpr KernelTable table = make_table("avx2");
+  return table;
+}
+
+}  // namespace inglenook

@@ -1,0 +1,165 @@
+// y = x w^T for weights in f32, f16 and bf16. Included by each isa_*.cpp after its simd_*.h.
+// One output is one chain of multiply-adds over the inputs in order, whatever the blocking: that is why a row's
+// result doesn't depend on its neighbours. Speed comes from many chains side by side (rows x tiles in registers).
+
+namespace inglenook {
+namespace {
+
+struct F32Weight {
+  static constexpr int kInputs = 1;  // inputs in one step
+  static constexpr int64_t kBytes = 64;
+  using Activation = float;
+  static const float* row(const PreparedRows& x, int64_t row) { return x.x + row * x.x_stride; }
+  static Vec line(const uint8_t* p) { return load(reinterpret_cast<const float*>(p)); }
+  static Vec broadcast(const float* x, int64_t step) { return splat(x[step]); }
+  static Vec step(Vec sum, Vec w, Vec x) { return fma(w, x, sum); }
+};
+
+struct F16Weight : F32Weight {
+  static constexpr int64_t kBytes = 32;
+  static Vec line(const uint8_t* p) { return load(reinterpret_cast<const uint16_t*>(p)); }
+};
+
+struct Bf16Weight {
+  static constexpr int kInputs = 2;
+  static constexpr int64_t kBytes = 64;
+  using Activation = uint16_t;
+  static const uint16_t* row(const PreparedRows& x, int64_t row) {
+    return x.bf16 + row * ((x.in_features + 1) / 2 * 2);
+  }
+  static PairVec line(const uint8_t* p) { return load_pairs(p); }
+  static PairVec broadcast(const uint16_t* x, int64_t step) {
+    uint32_t pair;
+    std::memcpy(&pair, x + 2 * step, sizeof(pair));
+    return splat_pair(pair);
+  }
+  static Vec step(Vec sum, PairVec w, PairVec x) { return dot_pairs(sum, w, x); }
+};
+
+struct LinearOutput {
+  const float* bias;  // may be null
+  float* y;
+  int64_t y_stride;
+  int64_t out_features;
+  bool accumulate;
+};
+
+// (accumulate ? y : 0) + (bias + sum), of one row and tile
+inline void write_tile(const LinearOutput& out, int64_t row, int64_t tile, Vec sum) {
+  const int64_t column = tile * kTileRows;
+  float* y = out.y + row * out.y_stride + column;
+  const int64_t left = out.out_features - column;
+  if (left >= kTileRows) {
+    if (out.bias != nullptr) sum = load(out.bias + column) + sum;
+    if (out.accumulate) sum = load(y) + sum;
+    store(y, sum);
+  } else {
+    const int count = static_cast<int>(left);
+    if (out.bias != nullptr) sum = load_first(out.bias + column, count) + sum;
+    if (out.accumulate) sum = load_first(y, count) + sum;
+    store_first(y, sum, count);
+  }
+}
+
+template <class Weight, int kRows, int kTiles>
+inline void linear_block(const PackedWeight& w, const PreparedRows& x, const LinearOutput& out, int64_t row,
+                         int64_t tile) {
+  Vec sums[kRows][kTiles];
+  for (int r = 0; r < kRows; ++r)
+    for (int t = 0; t < kTiles; ++t) sums[r][t] = splat(0.0f);
+  const typename Weight::Activation* rows[kRows];
+  for (int r = 0; r < kRows; ++r) rows[r] = Weight::row(x, row + r);
+  const uint8_t* data = w.data + tile * w.tile_bytes;
+  const int64_t num_steps = (w.in_features + Weight::kInputs - 1) / Weight::kInputs;
+  for (int64_t step = 0; step < num_steps; ++step, data += Weight::kBytes) {
+    decltype(Weight::line(data)) lines[kTiles];
+    for (int t = 0; t < kTiles; ++t) lines[t] = Weight::line(data + t * w.tile_bytes);
+    for (int r = 0; r < kRows; ++r) {
+      const auto activation = Weight::broadcast(rows[r], step);
+      for (int t = 0; t < kTiles; ++t) sums[r][t] = Weight::step(sums[r][t], lines[t], activation);
+    }
+  }
+  for (int r = 0; r < kRows; ++r)
+    for (int t = 0; t < kTiles; ++t) write_tile(out, row + r, tile + t, sums[r][t]);
+}
+
+template <class Weight, int kRows, int kTiles>
+void linear_tiles(const PackedWeight& w, const PreparedRows& x, const LinearOutput& out, int64_t row,
+                  int64_t tile_begin, int64_t tile_end) {
+  int64_t tile = tile_begin;
+  for (; tile + kTiles <= tile_end; tile += kTiles) linear_block<Weight, kRows, kTiles>(w, x, out, row, tile);
+  for (; tile < tile_end; ++tile) linear_block<Weight, kRows, 1>(w, x, out, row, tile);
+}
+
+// At most kMaxRowBlock rows.
+template <class Weight, int kRows = kMaxRowBlock>
+void linear_rows(const PackedWeight& w, const PreparedRows& x, const LinearOutput& out, int64_t row, int64_t num_rows,
+                 int64_t tile_begin, int64_t tile_end) {
+  if constexpr (kRows > 0) {
+    if (num_rows == kRows)
+      linear_tiles<Weight, kRows, tiles_for_rows(kRows)>(w, x, out, row, tile_begin, tile_end);
+    else
+      linear_rows<Weight, kRows - 1>(w, x, out, row, num_rows, tile_begin, tile_end);
+  }
+}
+
+// Many rows: a panel of few tiles stays in the cache while all rows of a group pass by; a group's activations fit the
+// second-level cache beside it.
+template <class Weight>
+void linear_float(const PackedWeight& w, const PreparedRows& x, int64_t num_rows, const LinearOutput& out,
+                  int64_t tile_begin, int64_t tile_end) {
+  if (num_rows <= kMaxRowBlock) return linear_rows<Weight>(w, x, out, 0, num_rows, tile_begin, tile_end);
+  constexpr int64_t kGroupBytes = 768 << 10;
+  constexpr int64_t kPanelTiles = tiles_for_rows(kMaxRowBlock);
+  const int64_t row_bytes = w.in_features * static_cast<int64_t>(sizeof(typename Weight::Activation));
+  const int64_t blocks = kGroupBytes / (row_bytes * kMaxRowBlock);
+  const int64_t group_rows = kMaxRowBlock * (blocks > 1 ? blocks : 1);
+  for (int64_t group = 0; group < num_rows; group += group_rows) {
+    const int64_t group_end = group + group_rows < num_rows ? group + group_rows : num_rows;
+    for (int64_t tile = tile_begin; tile < tile_end; tile += kPanelTiles) {
+      const int64_t panel_end = tile + kPanelTiles < tile_end ? tile + kPanelTiles : tile_end;
+      for (int64_t row = group; row < group_end; row += kMaxRowBlock) {
+        const int64_t count = group_end - row < kMaxRowBlock ? group_end - row : kMaxRowBlock;
+        linear_rows<Weight>(w, x, out, row, count, tile, panel_end);
+      }
+    }
+  }
+}
+
+void prepare_bf16(PreparedRows& rows, int64_t row_begin, int64_t row_end) {
+  const int64_t width = rows.in_features, padded = (width + 1) / 2 * 2;
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    const float* x = rows.x + row * rows.x_stride;
+    uint16_t* out = rows.bf16 + row * padded;
+    int64_t i = 0;
+    for (; i + 16 <= width; i += 16) store_bf16(out + i, load(x + i));
+    if (i < width) {
+      uint16_t last[16];  // zero beyond the width
+      store_bf16(last, load_first(x + i, static_cast<int>(width - i)));
+      std::memcpy(out + i, last, sizeof(uint16_t) * (padded - i));
+    }
+  }
+}
+
+// Column r of the tile's lines.
+void embed_row_float(const PackedWeight& w, int64_t index, float* out) {
+  const uint8_t* lines = w.data + index / kTileRows * w.tile_bytes;
+  const int64_t r = index % kTileRows;
+  for (int64_t i = 0; i < w.in_features; ++i) {
+    if (w.kind == WeightKind::f32) {
+      out[i] = reinterpret_cast<const float*>(lines)[i * kTileRows + r];
+    } else if (w.kind == WeightKind::f16) {
+      float lane[16];
+      uint16_t half[16] = {reinterpret_cast<const uint16_t*>(lines)[i * kTileRows + r]};
+      store(lane, load(half));
+      out[i] = lane[0];
+    } else {
+      const uint32_t half = reinterpret_cast<const uint16_t*>(lines)[(i / 2 * kTileRows + r) * 2 + i % 2];
+      const uint32_t bits = half << 16;
+      std::memcpy(out + i, &bits, sizeof(bits));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace inglenook

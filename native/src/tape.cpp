@@ -1,0 +1,257 @@
+#include "tape.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+namespace inglenook {
+
+namespace {
+
+size_t layer_bytes(const AttentionLayer& layer, const CacheLayout& cache) {
+  const size_t value_bytes = cache.kind == CacheKind::f32 ? 4 : 2;
+  return align_up(static_cast<size_t>(cache.num_blocks * cache.block_size * layer.num_kv_heads * layer.head_dim) *
+                  value_bytes);
+}
+
+struct AttentionSizes {  // the largest of any layer
+  int64_t scratch_floats = 0, partial_floats = 0, num_kv_heads = 0, max_partials = 0;
+};
+
+AttentionSizes attention_sizes(const Program& program, const CacheLayout& cache, int threads) {
+  AttentionSizes sizes;
+  for (const AttentionLayer& layer : program.layers) {
+    const int64_t group = layer.num_heads / layer.num_kv_heads;
+    sizes.scratch_floats = std::max(sizes.scratch_floats, attend_scratch_floats(layer.head_dim, cache.block_size));
+    sizes.num_kv_heads = std::max(sizes.num_kv_heads, layer.num_kv_heads);
+    if (group <= kAttendRows)
+      sizes.partial_floats = std::max(sizes.partial_floats, attend_partial_floats(group, layer.head_dim));
+  }
+  sizes.scratch_floats = static_cast<int64_t>(align_up(sizes.scratch_floats, 16));
+  // A context that fills the cache, or a few shorter ones: splitting is for when there are few.
+  const int64_t partitions = (cache.num_blocks * cache.block_size + kPartitionKeys - 1) / kPartitionKeys;
+  sizes.max_partials = sizes.num_kv_heads * (partitions + 2 * threads);
+  return sizes;
+}
+
+size_t scratch_bytes(const AttentionSizes& sizes, int threads) {
+  return static_cast<size_t>(sizes.scratch_floats * threads + sizes.max_partials * sizes.partial_floats) * 4;
+}
+
+size_t cache_bytes(const Program& program, const CacheLayout& cache) {
+  size_t bytes = kAlignment;  // a kernel may load a vector that begins in the last row and ends behind it
+  for (const AttentionLayer& layer : program.layers) bytes += 2 * layer_bytes(layer, cache);
+  return bytes;
+}
+
+// Cuts `total` into chunks that become smaller towards the end: long runs of memory for each thread at first, and
+// little to wait for at last.
+std::vector<int32_t> guided_bounds(int64_t total, int threads) {
+  const int64_t grain = total >= 128 ? 4 : 2;
+  std::vector<int32_t> bounds{0};
+  for (int64_t begin = 0; begin < total;) {
+    const int64_t share = (total - begin) / (2 * threads) / grain * grain;
+    begin = std::min(total, begin + std::max(share, grain));
+    bounds.push_back(static_cast<int32_t>(begin));
+  }
+  return bounds;
+}
+
+}  // namespace
+
+TapeMemory Tape::memory(const Program& program, const CacheLayout& cache, const TapeLimits& limits) {
+  const Plan plan = make_plan(program, limits.max_num_tokens, limits.max_num_selected);
+  return {plan.arena_bytes, cache_bytes(program, cache),
+          scratch_bytes(attention_sizes(program, cache, limits.threads), limits.threads)};
+}
+
+Tape::Tape(const Program& program, const CacheLayout& cache, const TapeLimits& limits, Isa isa)
+    : program_(program),
+      plan_(make_plan(program, limits.max_num_tokens, limits.max_num_selected)),
+      cache_layout_(cache),
+      limits_(limits),
+      kernels_(kernel_table(isa)),
+      pool_(limits.threads),
+      matrices_(program.num_weights),
+      vectors_(program.num_weights, nullptr),
+      arena_(plan_.arena_bytes),
+      cache_(cache_bytes(program, cache)),
+      prepared_kinds_(plan_.prepared.size()),
+      tile_bounds_(plan_.stages.size()),
+      row_costs_(plan_.stages.size()),
+      num_chunks_(plan_.stages.size()) {
+  const AttentionSizes sizes = attention_sizes(program, cache, pool_.num_threads());
+  scratch_ = Memory(scratch_bytes(sizes, pool_.num_threads()));
+  scratch_floats_ = sizes.scratch_floats;
+  partial_floats_ = sizes.partial_floats;
+  max_partials_ = sizes.max_partials;
+  max_num_kv_heads_ = sizes.num_kv_heads;
+  partials_ = reinterpret_cast<float*>(scratch_.data()) + scratch_floats_ * pool_.num_threads();
+  partitions_left_ = std::make_unique<std::atomic<int32_t>[]>(max_partials_);
+  size_t offset = 0;
+  for (const AttentionLayer& layer : program.layers) {
+    cache_offsets_.push_back(offset);
+    offset += 2 * layer_bytes(layer, cache);
+    const int64_t group = layer.num_heads / layer.num_kv_heads;
+    if (std::any_of(attend_works_.begin(), attend_works_.end(), [&](const AttendWork& w) { return w.group == group; }))
+      continue;
+    attend_works_.push_back({group, false, {}, {}});
+    attend_works_.back().pieces.reserve(limits.max_num_tokens);
+    attend_works_.back().partition_starts.reserve(limits.max_num_tokens + 1);
+  }
+}
+
+void Tape::finish() {
+  for (size_t stage = 0; stage < plan_.stages.size(); ++stage) {
+    if (plan_.stages[stage].kind != StageKind::linear) continue;
+    const Op& op = plan_.ops[plan_.stages[stage].op_begin];
+    int64_t num_tiles = 0;
+    for (const int32_t slot : op.weights) {
+      const PackedWeight& w = matrices_[slot];
+      num_tiles += w.num_tiles;
+      PreparedKinds& kinds = prepared_kinds_[op.index];
+      kinds.bf16 |= w.kind == WeightKind::bf16;
+      kinds.quantized |= w.group_size != 0;
+    }
+    tile_bounds_[stage] = guided_bounds(num_tiles, pool_.num_threads());
+  }
+  for (size_t stage = 0; stage < plan_.stages.size(); ++stage) row_costs_[stage] = row_cost(plan_.stages[stage]);
+}
+
+// --- where things lie ----------------------------------------------------------------------------------------------
+
+template <class T>
+T* Tape::block(int32_t index) const {
+  return index < 0 ? nullptr : reinterpret_cast<T*>(arena_.data() + plan_.blocks[index].offset);
+}
+
+float* Tape::at(const View& view) const { return block<float>(plan_.buffer_blocks[view.buffer]) + view.offset; }
+
+int64_t Tape::stride(const View& view) const { return program_.buffers[view.buffer].width; }
+
+int64_t Tape::output_stride() const { return stride(plan_.output); }
+
+PreparedRows Tape::prepared(int32_t index) const {
+  const PreparedInput& input = plan_.prepared[index];
+  PreparedRows rows;
+  rows.x = at(input.x);
+  rows.x_stride = stride(input.x);
+  rows.bf16 = block<uint16_t>(input.bf16);
+  rows.codes = block<int8_t>(input.codes);
+  rows.scales = block<float>(input.scales);
+  rows.sums = block<int32_t>(input.sums);
+  rows.in_features = input.x.width;
+  return rows;
+}
+
+AttentionArgs Tape::attention_args(const Op& op) const {
+  const AttentionLayer& layer = program_.layers[op.index];
+  AttentionArgs args{};
+  args.num_heads = layer.num_heads;
+  args.num_kv_heads = layer.num_kv_heads;
+  args.head_dim = layer.head_dim;
+  args.block_size = cache_layout_.block_size;
+  args.scale = layer.scale;
+  args.sliding_window = layer.sliding_window;
+  args.softcap = layer.softcap;
+  args.cache_kind = cache_layout_.kind;
+  args.keys = cache_.data() + cache_offsets_[op.index];
+  args.values = args.keys + layer_bytes(layer, cache_layout_);
+  args.k = at(op.y);
+  args.k_stride = stride(op.y);
+  args.v = at(op.z);
+  args.v_stride = stride(op.z);
+  if (op.kind == OpKind::attention) {
+    args.q = at(op.x);
+    args.q_stride = stride(op.x);
+    args.out = at(op.out);
+    args.out_stride = stride(op.out);
+  }
+  args.slot_mapping = step_.slot_mapping;
+  args.positions = step_.positions;
+  args.block_tables = step_.block_tables;
+  args.max_blocks = step_.max_blocks;
+  return args;
+}
+
+// --- how a step is cut into chunks -----------------------------------------------------------------------------------
+
+// A measure of the work in one row of a rows stage: values that are written, exponentials counted as several. 0 where
+// there is nothing to do: a linear's input that its weights read as it is.
+int64_t Tape::row_cost(const Stage& stage) const {
+  int64_t cost = 0;
+  for (int32_t i = stage.op_begin; i < stage.op_end; ++i) {
+    const Op& op = plan_.ops[i];
+    if (op.kind == OpKind::rope_table)
+      cost += 128 * static_cast<int64_t>(program_.rope_tables[op.index].frequencies.size());
+    else if (op.kind == OpKind::act_mul || op.kind == OpKind::softcap)
+      cost += 4 * op.out.width;
+    else if (op.kind == OpKind::store_kv)
+      cost += 2 * op.y.width;
+    else if (op.kind == OpKind::prepare)
+      cost += prepared_kinds_[op.index].bf16 || prepared_kinds_[op.index].quantized ? op.x.width : 0;
+    else
+      cost += op.out.width;
+  }
+  return cost;
+}
+
+Tape::AttendWork& Tape::attend_work(int64_t layer) {
+  const int64_t group = program_.layers[layer].num_heads / program_.layers[layer].num_kv_heads;
+  return *std::find_if(attend_works_.begin(), attend_works_.end(),
+                       [group](const AttendWork& work) { return work.group == group; });
+}
+
+void Tape::plan_attend(AttendWork& work) {
+  const int64_t step_tokens = std::max<int64_t>(1, kAttendRows / work.group);
+  work.pieces.clear();
+  work.partition_starts.clear();
+  int32_t num_items = 0;
+  bool are_single = work.group <= kAttendRows;
+  for (int32_t sequence = 0; sequence < step_.num_sequences; ++sequence) {
+    // The end of a prompt sees the most keys, so it goes first.
+    for (int64_t end = step_.query_starts[sequence + 1]; end > step_.query_starts[sequence];) {
+      const int64_t begin = std::max<int64_t>(step_.query_starts[sequence], end - step_tokens);
+      work.pieces.push_back({sequence, static_cast<int32_t>(begin), static_cast<int32_t>(end)});
+      work.partition_starts.push_back(num_items);
+      num_items += static_cast<int32_t>(step_.positions[end - 1] / kPartitionKeys + 1);
+      are_single &= end - begin == 1;
+      end = begin;
+    }
+  }
+  work.partition_starts.push_back(num_items);
+  const int64_t num_pieces = static_cast<int64_t>(work.pieces.size());
+  work.is_split = are_single && num_items > num_pieces && num_pieces < 2 * pool_.num_threads() &&
+                  num_items * max_num_kv_heads_ <= max_partials_;
+  if (!work.is_split) return;
+  for (int64_t i = 0; i < num_pieces; ++i)
+    for (int64_t kv_head = 0; kv_head < max_num_kv_heads_; ++kv_head)
+      partitions_left_[i * max_num_kv_heads_ + kv_head] = work.partition_starts[i + 1] - work.partition_starts[i];
+}
+
+int32_t Tape::chunks_of(const Stage& stage, int index) const {
+  const int64_t rows = num_rows(stage.rows);
+  if (rows == 0) return 0;
+  if (stage.kind == StageKind::linear) return static_cast<int32_t>(tile_bounds_[index].size()) - 1;
+  if (row_costs_[index] == 0) return 0;
+  constexpr int64_t kCostOfChunk = 6000;  // about a microsecond; handing a chunk over costs a tenth of that
+  const int64_t by_cost = rows * row_costs_[index] / kCostOfChunk;
+  return static_cast<int32_t>(std::clamp<int64_t>(by_cost, 1, std::min<int64_t>(rows, 4 * pool_.num_threads())));
+}
+
+void Tape::plan_chunks() {
+  for (AttendWork& work : attend_works_) plan_attend(work);
+  for (size_t i = 0; i < plan_.stages.size(); ++i) {
+    const Stage& stage = plan_.stages[i];
+    if (stage.kind != StageKind::attend) {
+      num_chunks_[i] = chunks_of(stage, static_cast<int>(i));
+      continue;
+    }
+    const int32_t layer = plan_.ops[stage.op_begin].index;
+    const AttendWork& work = attend_work(layer);
+    const int64_t items = work.is_split ? work.partition_starts.back() : static_cast<int64_t>(work.pieces.size());
+    num_chunks_[i] = static_cast<int32_t>(items * program_.layers[layer].num_kv_heads);
+  }
+}
+
+}  // namespace inglenook

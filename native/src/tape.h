@@ -1,0 +1,113 @@
+// The tape: a planned program with its weights, memory and threads, replayed once per step.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels.h"
+#include "memory.h"
+#include "plan.h"
+#include "step.h"
+#include "thread_pool.h"
+
+namespace inglenook {
+
+struct CacheLayout {
+  int64_t num_blocks, block_size;
+  CacheKind kind;
+};
+
+struct TapeLimits {
+  int64_t max_num_tokens, max_num_selected;
+  int threads;
+};
+
+// What a tape allocates besides weights, in bytes. `arena` holds buffers, `scratch` what attention needs per thread.
+struct TapeMemory {
+  size_t arena, cache, scratch;
+  size_t total() const { return arena + cache + scratch; }
+};
+
+class Tape final : private StageRunner {
+ public:
+  Tape(const Program& program, const CacheLayout& cache, const TapeLimits& limits, Isa isa);
+
+  // What the constructor allocates.
+  static TapeMemory memory(const Program& program, const CacheLayout& cache, const TapeLimits& limits);
+
+  // Every slot is set once before the first run. The data stays the caller's, who keeps it alive.
+  void set_matrix(int32_t slot, const PackedWeight& weight) { matrices_.at(slot) = weight; }
+  void set_vector(int32_t slot, const float* values) { vectors_.at(slot) = values; }
+  void finish();  // after the last weight
+
+  // Returns the output, [num_selected, output_width], in the tape's memory: valid until the next run.
+  const float* run(const Step& step);
+
+  int64_t output_width() const { return plan_.output.width; }
+  int64_t output_stride() const;
+  // Frees cache and threads, not the weights; the arena stays, for those who still look at an output.
+  void close();
+
+ private:
+  struct QueryPiece {  // tokens of one sequence that attention computes together
+    int32_t sequence, token_begin, token_end;
+  };
+  struct AttendWork {  // of all layers whose heads are grouped alike
+    int64_t group;
+    bool is_split;  // items are single partitions, merged by whoever finishes a piece's last one
+    std::vector<QueryPiece> pieces;
+    std::vector<int32_t> partition_starts;  // [pieces + 1]: the first item of each
+  };
+
+  void run_chunk(int stage, int chunk, int thread) noexcept override;
+  void run_rows(const Op& op, int64_t row_begin, int64_t row_end);
+  void run_linear(const Op& op, int stage, int chunk);
+  void run_attend(const Op& op, int chunk, int thread);
+  void run_attend_partition(const AttentionArgs& args, const Op& op, int chunk, int thread);
+  void fill_rope_table(const Op& op, int64_t row_begin, int64_t row_end);
+
+  void plan_chunks();
+  void plan_attend(AttendWork& work);
+  int32_t chunks_of(const Stage& stage, int index) const;
+  int64_t row_cost(const Stage& stage) const;
+
+  int64_t num_rows(Rows rows) const { return rows == Rows::tokens ? step_.num_tokens : step_.num_selected; }
+  float* at(const View& view) const;
+  int64_t stride(const View& view) const;
+  template <class T>
+  T* block(int32_t index) const;
+  PreparedRows prepared(int32_t index) const;
+  AttentionArgs attention_args(const Op& op) const;
+  AttendWork& attend_work(int64_t layer);
+
+  const Program program_;
+  const Plan plan_;
+  const CacheLayout cache_layout_;
+  const TapeLimits limits_;
+  const KernelTable& kernels_;
+  ThreadPool pool_;
+
+  std::vector<PackedWeight> matrices_;
+  std::vector<const float*> vectors_;
+  Memory arena_, cache_, scratch_;
+  std::vector<size_t> cache_offsets_;  // [layer]: keys; values follow
+  int64_t scratch_floats_ = 0;         // of one thread
+  float* partials_ = nullptr;
+  int64_t max_partials_ = 0, partial_floats_ = 0, max_num_kv_heads_ = 0;
+
+  struct PreparedKinds {
+    bool bf16 = false, quantized = false;
+  };
+  std::vector<PreparedKinds> prepared_kinds_;
+  std::vector<std::vector<int32_t>> tile_bounds_;  // [stage]: chunks of a linear, in tiles of all its weights
+  std::vector<int64_t> row_costs_;                 // [stage]
+  std::vector<AttendWork> attend_works_;
+  std::unique_ptr<std::atomic<int32_t>[]> partitions_left_;  // [piece * max_num_kv_heads_ + kv_head]
+
+  Step step_{};
+  std::vector<int32_t> num_chunks_;  // [stage], of this step
+};
+
+}  // namespace inglenook

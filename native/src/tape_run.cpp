@@ -1,0 +1,140 @@
+// Running a step: from a chunk of a stage to the kernels.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+#include "tape.h"
+
+namespace inglenook {
+
+const float* Tape::run(const Step& step) {
+  if (cache_.data() == nullptr) throw std::invalid_argument("The executor is closed.");
+  check_step(step, {limits_.max_num_tokens, limits_.max_num_selected, program_.vocabulary, cache_layout_.num_blocks,
+                    cache_layout_.block_size});
+  step_ = step;
+  plan_chunks();
+  pool_.run(*this, num_chunks_.data(), static_cast<int>(num_chunks_.size()));
+  return at(plan_.output);
+}
+
+void Tape::run_chunk(int index, int chunk, int thread) noexcept {
+  const Stage& stage = plan_.stages[index];
+  const Op& op = plan_.ops[stage.op_begin];
+  if (stage.kind == StageKind::linear) return run_linear(op, index, chunk);
+  if (stage.kind == StageKind::attend) return run_attend(op, chunk, thread);
+  const int64_t rows = num_rows(stage.rows), chunks = num_chunks_[index];
+  const int64_t row_begin = rows * chunk / chunks, row_end = rows * (chunk + 1) / chunks;
+  for (int32_t i = stage.op_begin; i < stage.op_end; ++i) run_rows(plan_.ops[i], row_begin, row_end);
+}
+
+void Tape::run_linear(const Op& op, int stage, int chunk) {
+  const PreparedRows rows = prepared(op.index);
+  const int64_t begin = tile_bounds_[stage][chunk], end = tile_bounds_[stage][chunk + 1];
+  const int64_t count = num_rows(program_.buffers[op.out.buffer].rows), out_stride = stride(op.out);
+  float* out = at(op.out);
+  int64_t first_tile = 0;  // of this weight, among those of all
+  for (size_t i = 0; i < op.weights.size(); ++i) {
+    const PackedWeight& w = matrices_[op.weights[i]];
+    const int64_t from = std::max(begin - first_tile, int64_t{0}), to = std::min(end - first_tile, w.num_tiles);
+    const float* bias = op.biases[i] < 0 ? nullptr : vectors_[op.biases[i]];
+    if (from < to) kernels_.linear(w, rows, count, bias, out, out_stride, op.accumulate, from, to);
+    out += w.out_features;
+    first_tile += w.num_tiles;
+  }
+}
+
+void Tape::run_attend(const Op& op, int chunk, int thread) {
+  const AttentionArgs args = attention_args(op);
+  const AttendWork& work = attend_work(op.index);
+  if (work.is_split) return run_attend_partition(args, op, chunk, thread);
+  const QueryPiece& piece = work.pieces[chunk / args.num_kv_heads];
+  kernels_.attend(args, piece.sequence, chunk % args.num_kv_heads, piece.token_begin, piece.token_end,
+                  reinterpret_cast<float*>(scratch_.data()) + thread * scratch_floats_);
+}
+
+// The partials of one piece and kv head lie one after another; whoever computes the last of them merges them all.
+void Tape::run_attend_partition(const AttentionArgs& args, const Op& op, int chunk, int thread) {
+  const AttendWork& work = attend_work(op.index);
+  const int64_t kv_head = chunk % args.num_kv_heads;
+  const int32_t item = static_cast<int32_t>(chunk / args.num_kv_heads);
+  const auto next = std::upper_bound(work.partition_starts.begin(), work.partition_starts.end(), item);
+  const int64_t index = next - work.partition_starts.begin() - 1;
+  const int64_t first = work.partition_starts[index], count = *next - first;
+  const QueryPiece& piece = work.pieces[index];
+  float* scratch = reinterpret_cast<float*>(scratch_.data()) + thread * scratch_floats_;
+  const int64_t partial_floats = attend_partial_floats(work.group, args.head_dim);
+  float* partials = partials_ + (first * args.num_kv_heads + kv_head * count) * partial_floats;
+  kernels_.attend_partition(args, piece.sequence, kv_head, piece.token_begin, item - first,
+                            partials + (item - first) * partial_floats, scratch);
+  std::atomic<int32_t>& left = partitions_left_[index * max_num_kv_heads_ + kv_head];
+  if (left.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  left.store(static_cast<int32_t>(count), std::memory_order_relaxed);  // for the next layer
+  kernels_.merge_partitions(args, kv_head, piece.token_begin, partials, count, scratch);
+}
+
+void Tape::run_rows(const Op& op, int64_t row_begin, int64_t row_end) {
+  switch (op.kind) {
+    case OpKind::embed:
+      for (int64_t row = row_begin; row < row_end; ++row)
+        kernels_.embed_row(matrices_[op.weights[0]], step_.token_ids[row], at(op.out) + row * stride(op.out));
+      return;
+    case OpKind::rms_norm:
+      return kernels_.rms_norm(at(op.x), stride(op.x), vectors_[op.weights[0]], op.factor, op.x.width, at(op.out),
+                               stride(op.out), row_begin, row_end);
+    case OpKind::rope: {
+      const RopeTable& table = program_.rope_tables[op.index];
+      const int64_t num_pairs = static_cast<int64_t>(table.frequencies.size());
+      const float* cosines = block<float>(plan_.rope_table_blocks[op.index]);
+      return kernels_.rope(at(op.out), stride(op.out), op.out.width / op.head_dim, op.head_dim, num_pairs,
+                           table.interleaved, cosines, cosines + limits_.max_num_tokens * num_pairs, row_begin,
+                           row_end);
+    }
+    case OpKind::rope_table:
+      return fill_rope_table(op, row_begin, row_end);
+    case OpKind::store_kv:
+      return kernels_.store_kv(attention_args(op), row_begin, row_end);
+    case OpKind::act_mul:
+      return kernels_.act_mul(op.activation, at(op.x), stride(op.x), at(op.y), stride(op.y), op.out.width, at(op.out),
+                              stride(op.out), row_begin, row_end);
+    case OpKind::add:
+      return kernels_.add(at(op.x), stride(op.x), at(op.y), stride(op.y), op.out.width, at(op.out), stride(op.out),
+                          row_begin, row_end);
+    case OpKind::scale:
+      return kernels_.scale(at(op.x), stride(op.x), op.factor, op.out.width, at(op.out), stride(op.out), row_begin,
+                            row_end);
+    case OpKind::softcap:
+      return kernels_.softcap(at(op.x), stride(op.x), op.factor, op.out.width, at(op.out), stride(op.out), row_begin,
+                              row_end);
+    case OpKind::select_rows:
+      for (int64_t row = row_begin; row < row_end; ++row)
+        std::memcpy(at(op.out) + row * stride(op.out), at(op.x) + step_.selected_rows[row] * stride(op.x),
+                    sizeof(float) * op.out.width);
+      return;
+    case OpKind::prepare: {
+      PreparedRows rows = prepared(op.index);
+      if (prepared_kinds_[op.index].bf16) kernels_.prepare(WeightKind::bf16, rows, row_begin, row_end);
+      if (prepared_kinds_[op.index].quantized) kernels_.prepare(WeightKind::q8, rows, row_begin, row_end);
+      return;
+    }
+    case OpKind::linear:
+    case OpKind::attention:
+      return;  // stages of their own
+  }
+}
+
+// The angle is taken in double precision: at large positions a float32 product is off by thousandths.
+void Tape::fill_rope_table(const Op& op, int64_t row_begin, int64_t row_end) {
+  const RopeTable& table = program_.rope_tables[op.index];
+  const int64_t num_pairs = static_cast<int64_t>(table.frequencies.size());
+  float* cosines = block<float>(plan_.rope_table_blocks[op.index]);
+  float* sines = cosines + limits_.max_num_tokens * num_pairs;
+  for (int64_t row = row_begin; row < row_end; ++row)
+    for (int64_t i = 0; i < num_pairs; ++i) {
+      const double angle = step_.positions[row] * table.frequencies[i];
+      cosines[row * num_pairs + i] = static_cast<float>(std::cos(angle) * table.scale);
+      sines[row * num_pairs + i] = static_cast<float>(std::sin(angle) * table.scale);
+    }
+}
+
+}  // namespace inglenook
