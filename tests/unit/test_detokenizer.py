@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models
@@ -23,12 +23,14 @@ def pieces_of(tokenizer: Tokenizer, ids: list[int], **options: bool) -> list[str
     return [detokenizer.push(token_id) for token_id in ids] + [detokenizer.flush()]
 
 
+@settings(deadline=None)
 @given(tokenizer=tokenizers, ids=token_ids, skip=st.booleans())
 def test_pieces_are_the_decoded_text(tokenizer: Tokenizer, ids: list[int], skip: bool) -> None:
     pieces = pieces_of(tokenizer, ids, skip_special_tokens=skip)
     assert "".join(pieces) == tokenizer.decode(ids, skip_special_tokens=skip)
 
 
+@settings(deadline=None)
 @given(tokenizer=tokenizers, text=st.text())
 def test_all_of_unicode_comes_whole(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text, add_special_tokens=False)
@@ -39,12 +41,14 @@ def test_all_of_unicode_comes_whole(tokenizer: Tokenizer, text: str) -> None:
         assert text.replace("\u2581", " ").startswith(given_so_far.replace("\u2581", " ")), "half a character"
 
 
+@settings(deadline=None)
 @given(ids=token_ids, skip=st.booleans())
 def test_byte_level_decode_is_the_librarys(ids: list[int], skip: bool) -> None:
     expected = BYTE_LEVEL._backend.decode(ids, skip_special_tokens=skip)
     assert BYTE_LEVEL.decode(ids, skip_special_tokens=skip) == expected
 
 
+@settings(deadline=None)
 @given(ids=token_ids, skip=st.booleans())
 def test_sentencepiece_decode_is_the_librarys(ids: list[int], skip: bool) -> None:
     expected = SENTENCEPIECE._backend.decode(ids, skip_special_tokens=skip)
@@ -87,6 +91,7 @@ def with_decoder(decoder: decoders.Decoder | None) -> Tokenizer:
 
 
 @pytest.mark.parametrize("scheme", ["always", "first", "never"])
+@settings(deadline=None)
 @given(ids=st.lists(st.integers(0, 3)))
 def test_metaspace(scheme: str, ids: list[int]) -> None:
     tokenizer = with_decoder(decoders.Metaspace(prepend_scheme=scheme))

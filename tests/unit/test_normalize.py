@@ -90,7 +90,7 @@ def test_tool_turns_are_not_joined() -> None:
         Message("tool", "1", extra={"tool_call_id": "a"}),
         Message("tool", "2", extra={"tool_call_id": "b"}),
     ]
-    rendered = render_chat(ChatTemplate(LLAMA3, TOKENS), chat, date_string="2026")
+    rendered = render_chat(ChatTemplate(LLAMA3, TOKENS), chat, template_kwargs={"date_string": "2026"})
     assert rendered.prompt.count('{"name": "f", "parameters": {}}<|eot_id|>') == 2
 
 
@@ -101,3 +101,14 @@ def test_message_dicts() -> None:
         {"role": "user", "content": "x", "name": "Bob"},
         {"role": "assistant", "content": "", "tool_calls": call},
     ]
+
+
+def test_template_kwargs() -> None:
+    """They come from the client: any name may be among them."""
+    source = "{{ x }}{{ add_generation_prompt }}{{ self is defined }}{{ template }}"
+    kwargs = {"x": 1, "add_generation_prompt": False, "self": 2, "template": 3}
+    rendered = render_chat(ChatTemplate(source, TOKENS), messages("u: Hi"), template_kwargs=kwargs)
+    assert rendered.prompt == "1FalseTrue3"
+    with pytest.raises(InvalidRequestError) as error:
+        render_chat(ChatTemplate(source, TOKENS), messages("u: Hi"), template_kwargs={"messages": []})
+    assert error.value.param == "chat_template_kwargs"

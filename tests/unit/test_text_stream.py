@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fixtures.vocabularies import byte_level_metadata, sentencepiece_metadata
@@ -57,6 +57,7 @@ def pieces(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
 short_texts = st.text(st.sampled_from("ab é\n😀"), max_size=12)
 
 
+@settings(deadline=None)
 @given(
     tokenizer=st.sampled_from([BYTE_LEVEL, SENTENCEPIECE]),
     parts=st.lists(short_texts | st.lists(st.integers(0, 720), max_size=3), max_size=8),
@@ -81,6 +82,7 @@ def test_any_split_gives_the_reference(
     assert (found[-1].stop_reason if found else None) == stop_reason
 
 
+@settings(deadline=None)
 @given(parts=st.lists(short_texts, max_size=8), stop=st.lists(st.text("ab é", min_size=1, max_size=4), max_size=3))
 def test_every_token_is_counted_with_its_first_character(parts: list[str], stop: list[str]) -> None:
     ids = [token_id for part in parts for token_id in BYTE_LEVEL.encode(part)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.vocabularies import (
@@ -30,6 +30,7 @@ def sentencepiece() -> Tokenizer:
     return Tokenizer.from_gguf(sentencepiece_metadata())
 
 
+@settings(deadline=None)
 @given(text=st.text())
 def test_byte_level_round_trip(byte_level: Tokenizer, text: str) -> None:
     ids = byte_level.encode(text)
@@ -37,11 +38,13 @@ def test_byte_level_round_trip(byte_level: Tokenizer, text: str) -> None:
     assert b"".join(byte_level.token_bytes(token_id) for token_id in ids) == text.encode()
 
 
+@settings(deadline=None)
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="\u2581")))
 def test_sentencepiece_round_trip(sentencepiece: Tokenizer, text: str) -> None:
     assert sentencepiece.decode(sentencepiece.encode(text)) == text
 
 
+@settings(deadline=None)
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="<")))
 def test_sentencepiece_matches_the_library(sentencepiece: Tokenizer, text: str) -> None:
     assert sentencepiece.encode(text, add_special_tokens=False) == sentencepiece_model().encode(text)

@@ -126,7 +126,7 @@ class LocalBackend:
             request.messages,
             add_generation_prompt=request.add_generation_prompt,
             continue_final_message=request.continue_final_message,
-            **request.chat_template_kwargs,
+            template_kwargs=request.chat_template_kwargs,
         )
         # The template writes the special tokens itself.
         return self._tokenizer.encode(rendered.prompt, add_special_tokens=False), rendered.warnings

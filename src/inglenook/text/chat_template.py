@@ -44,6 +44,7 @@ class ChatTemplate:
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],
+        /,
         *,
         add_generation_prompt: bool = True,
         continue_final_message: bool = False,
@@ -61,6 +62,10 @@ class ChatTemplate:
                 "continue_final_message and add_generation_prompt can't both be true: the one carries on the last "
                 "message, the other opens a new one.",
                 param="continue_final_message",
+            )
+        if "messages" in kwargs:
+            raise InvalidRequestError(
+                "The messages can't be given to the chat template a second time.", param="chat_template_kwargs"
             )
         chat = [_with_reasoning_names(_plain(message)) for message in messages]
         if not chat:

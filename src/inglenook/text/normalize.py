@@ -32,22 +32,23 @@ def render_chat(
     continue_final_message: bool = False,
     tools: Sequence[Mapping[str, Any]] | None = None,
     documents: Sequence[Mapping[str, Any]] | None = None,
-    **kwargs: Any,
+    template_kwargs: Mapping[str, Any] | None = None,
 ) -> RenderedChat:
     """The messages as given, if the template takes them; else with system texts in user turns and neighbours joined.
 
-    Raises InvalidRequestError, with the template's words on the messages as given, where it takes neither.
+    `template_kwargs` are variables for the template; they go before the arguments of the same names. Raises
+    InvalidRequestError, with the template's words on the messages as given, where it takes neither.
     """
+    options = {
+        "add_generation_prompt": add_generation_prompt,
+        "continue_final_message": continue_final_message,
+        "tools": tools,
+        "documents": documents,
+        **(template_kwargs or {}),
+    }
 
     def render(chat: Sequence[Mapping[str, Any]]) -> str:
-        return template.render(
-            chat,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=continue_final_message,
-            tools=tools,
-            documents=documents,
-            **kwargs,
-        )
+        return template.render(chat, **options)
 
     chat = message_dicts(messages)
     try:
