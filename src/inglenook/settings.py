@@ -151,12 +151,13 @@ def convert(setting: Setting, raw: Any, origin: str) -> Any:
     return value
 
 
-def suggestion(unknown: str, known: Iterable[str]) -> str:
-    """' Did you mean ...?' with the nearest known names, or nothing."""
+def suggestion(unknown: str, known: Iterable[str], prefix: str = "") -> str:
+    """' Did you mean ...?' with the nearest known names, or nothing. A `prefix` that all have doesn't count."""
     import difflib
 
-    near = difflib.get_close_matches(unknown, list(known), n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(near)}?" if near else ""
+    tails = [name.removeprefix(prefix) for name in known]
+    near = difflib.get_close_matches(unknown.removeprefix(prefix), tails, n=2, cutoff=0.6)
+    return f" Did you mean {' or '.join(prefix + tail for tail in near)}?" if near else ""
 
 
 # --- reading --------------------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ def _unread(environ: Mapping[str, str], known: Mapping[str, Setting]) -> tuple[s
     """Warnings for variables with our prefix that nothing reads: most often a slip of the pen."""
     read = {setting.variable for setting in known.values()} | {CONFIG_VARIABLE}
     return tuple(
-        f"The environment variable {variable} is not known and was ignored.{suggestion(variable, read)}"
+        f"The environment variable {variable} is not known and was ignored.{suggestion(variable, read, PREFIX)}"
         for variable in sorted(environ)
         if variable.startswith(PREFIX) and variable not in read and not variable.startswith(PREFIX + "TEST_")
     )

@@ -49,7 +49,7 @@ def command(settings: Values) -> None:
     from inglenook.gateway.router import Router
     from inglenook.server.app import create_app
 
-    print_rows([("inglenook", __version__), ("model", files.name), ("from", files.source)])
+    print_rows([("inglenook", __version__), ("source", files.source)])
     backend = load_local_backend(files, model, engine, on_plan=lambda plan: _print_plan(plan, engine))
     name = backend.models()[0].name
     app = create_app(Router([backend]), server, version=__version__)
@@ -60,10 +60,14 @@ def _print_plan(plan: Plan, engine: EngineSettings) -> None:
     rows = plan.describe()
     rows.append(("threads", str(engine.threads)))
     if engine.device != "torch":
-        from inglenook.ops.native import default_isa
-
-        rows.append(("instruction set", engine.isa or default_isa()))
+        rows.append(("instruction set", engine.isa or _default_isa()))
     print_rows(rows)
+
+
+def _default_isa() -> str:
+    from inglenook.ops.native import default_isa
+
+    return default_isa()
 
 
 def _print_ready(url: str, model: str, server: ServerSettings) -> None:
