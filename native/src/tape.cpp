@@ -118,12 +118,12 @@ void Tape::finish() {
   for (size_t stage = 0; stage < plan_.stages.size(); ++stage) row_costs_[stage] = row_cost(plan_.stages[stage]);
 }
 
-// --- where things lie ----------------------------------------------------------------------------------------------
-
-template <class T>
-T* Tape::block(int32_t index) const {
-  return index < 0 ? nullptr : reinterpret_cast<T*>(arena_.data() + plan_.blocks[index].offset);
+void Tape::close() {
+  pool_.close();
+  cache_ = Memory();
 }
+
+// --- where things lie ----------------------------------------------------------------------------------------------
 
 float* Tape::at(const View& view) const { return block<float>(plan_.buffer_blocks[view.buffer]) + view.offset; }
 

@@ -77,7 +77,9 @@ class Tape final : private StageRunner {
   float* at(const View& view) const;
   int64_t stride(const View& view) const;
   template <class T>
-  T* block(int32_t index) const;
+  T* block(int32_t index) const {
+    return index < 0 ? nullptr : reinterpret_cast<T*>(arena_.data() + plan_.blocks[index].offset);
+  }
   PreparedRows prepared(int32_t index) const;
   AttentionArgs attention_args(const Op& op) const;
   AttendWork& attend_work(int64_t layer);
