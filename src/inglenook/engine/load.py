@@ -1,0 +1,288 @@
+"""From files to a running engine: open the checkpoint, record the program, plan the memory, pack the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from inglenook.checkpoint.checkpoint import (
+    Checkpoint,
+    open_checkpoint,
+    open_dummy,
+    read_config_json,
+    unused_tensors,
+)
+from inglenook.checkpoint.dummy import DummyEncoding, dummy_config
+from inglenook.config import EngineSettings, ModelSettings, Quantization, resolve
+from inglenook.engine.async_engine import AsyncEngine
+from inglenook.engine.engine import Engine
+from inglenook.engine.kv_cache import BlockPool
+from inglenook.engine.memory import available_memory
+from inglenook.engine.plan import MemoryNeeds, Plan, make_plan
+from inglenook.engine.scheduler import Scheduler
+from inglenook.errors import CheckpointError, ConfigError
+from inglenook.models.registry import ModelConfig, build_program, read_config
+from inglenook.ops.program import CacheSpec, Executor, Program
+from inglenook.ops.weights import HostTensor, WeightFormat, is_float_encoding, packed_nbytes, storage_format
+
+if TYPE_CHECKING:
+    from inglenook.engine.model_runner import ModelRunner
+
+QUANTIZATIONS: tuple[Quantization, ...] = ("q8", "q4")
+MAX_NAMED_TENSORS = 5  # in an error
+
+
+@dataclass(frozen=True)
+class LoadedEngine:
+    """A running engine. The checkpoint's tensors are packed and let go; its config stays."""
+
+    engine: AsyncEngine
+    checkpoint: Checkpoint
+    config: ModelConfig
+    plan: Plan
+
+
+def load_engine(
+    path: Path | None,
+    model: ModelSettings,
+    engine: EngineSettings,
+    *,
+    on_plan: Callable[[Plan], None] | None = None,
+) -> LoadedEngine:
+    """Load the model at `path` (None: random weights, model.model is "dummy:SHAPE") and start its engine.
+
+    `on_plan` is called before anything large is allocated. Raises CheckpointError, UnsupportedModelError,
+    ConfigError or OutOfMemoryError.
+    """
+    engine = resolve(engine)
+    checkpoint, config, program = _open(path, model)
+    try:
+        loading = _Loading(checkpoint, config, program, model, engine)
+        plan = loading.plan()
+        if on_plan is not None:
+            on_plan(plan)
+        runner = loading.make_runner(plan)
+    finally:
+        checkpoint.close()
+    pool = BlockPool(plan.num_blocks, plan.block_size, enable_prefix_caching=engine.enable_prefix_caching)
+    scheduler = Scheduler(
+        pool,
+        max_num_seqs=engine.max_num_seqs,
+        max_num_batched_tokens=engine.max_num_batched_tokens,
+        context_length=plan.max_model_len,
+    )
+    core = Engine(runner, scheduler, vocab_size=config.vocab_size)
+    return LoadedEngine(AsyncEngine(core, max_queue=engine.max_queue), checkpoint, config, plan)
+
+
+# --- opening ----------------------------------------------------------------------------------------
+
+
+def _open(path: Path | None, model: ModelSettings) -> tuple[Checkpoint, ModelConfig, Program]:
+    if path is None or model.load_format == "dummy":
+        return _open_dummy(path, model)
+    checkpoint = open_checkpoint(path, load_format=model.load_format)
+    try:
+        config = read_config(checkpoint.config, format=checkpoint.format, tensors=checkpoint.tensors)
+        program = build_program(config)
+        _check_tensors(checkpoint, program)
+    except BaseException:
+        checkpoint.close()
+        raise
+    return checkpoint, config, program
+
+
+def _open_dummy(path: Path | None, model: ModelSettings) -> tuple[Checkpoint, ModelConfig, Program]:
+    if path is None:
+        values = dummy_config(model.model.removeprefix("dummy:"))
+    elif path.is_dir():
+        values = read_config_json(path)
+    else:
+        raise ConfigError(
+            f"Random weights need a folder with config.json or dummy:SHAPE; {path.name} is a file.", param="load_format"
+        )
+    config = read_config(values, format="dummy")
+    program = build_program(config)
+    return open_dummy(values, program.weights, _dummy_encoding(model), model.seed), config, program
+
+
+def _dummy_encoding(model: ModelSettings) -> DummyEncoding:
+    """Random weights are drawn in the format that is asked for; 4 bits where none is."""
+    encodings: dict[str, DummyEncoding] = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+    return "q8_0" if model.quantization == "q8" else encodings.get(model.dtype, "q4_0")
+
+
+def _check_tensors(checkpoint: Checkpoint, program: Program) -> None:
+    """Every weight of the program is there, and every tensor is used."""
+    missing = [name for name in program.weights if name not in checkpoint.tensors]
+    if missing:
+        raise CheckpointError(
+            f"The checkpoint lacks {len(missing)} weights that the model needs: {_some(missing)}. "
+            "Its files are incomplete, or it is another kind of model than its configuration says."
+        )
+    unused = unused_tensors(checkpoint, program.weights.keys())
+    if unused:
+        raise CheckpointError(
+            f"The checkpoint holds {len(unused)} tensors that the model as its configuration describes it doesn't use: "
+            f"{_some(unused)}. It would give wrong answers without them, so it isn't loaded."
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:MAX_NAMED_TENSORS]) + (", ..." if len(names) > MAX_NAMED_TENSORS else "")
+
+
+# --- planning and packing ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Loading:
+    checkpoint: Checkpoint
+    config: ModelConfig
+    program: Program
+    model: ModelSettings
+    engine: EngineSettings
+
+    @property
+    def is_torch(self) -> bool:
+        return self.engine.device == "torch"
+
+    @property
+    def max_num_selected(self) -> int:
+        return min(self.engine.max_num_seqs, self.engine.max_num_batched_tokens)
+
+    def format_of(self, tensor: HostTensor) -> WeightFormat:
+        return storage_format(tensor, self.model.dtype, self.model.quantization)
+
+    def cache(self, num_blocks: int) -> CacheSpec:
+        return CacheSpec(num_blocks, self.engine.block_size, self.kv_dtype)
+
+    @property
+    def kv_dtype(self) -> Literal["f32", "f16"]:
+        """auto: 16 bits, and 32 where the weights have 32, since then precision was asked for."""
+        if self.engine.kv_cache_dtype != "auto":
+            return "f32" if self.engine.kv_cache_dtype == "float32" else "f16"
+        return "f32" if self.matrix_bytes().keys() == {"f32"} else "f16"
+
+    def matrix_bytes(self) -> dict[WeightFormat, int]:
+        """Bytes of the matrices in each format, most first."""
+        sizes: dict[WeightFormat, int] = {}
+        for tensor in self._tensors():
+            if len(tensor.shape) > 1:
+                format = self.format_of(tensor)
+                sizes[format] = sizes.get(format, 0) + packed_nbytes(tensor.shape, tensor.encoding, format)
+        return dict(sorted(sizes.items(), key=lambda item: -item[1]))
+
+    def weight_bytes(self, quantization: Quantization | None) -> int:
+        if self.is_torch:  # keeps everything as float32
+            return sum(4 * _num_elements(tensor) for tensor in self._tensors())
+        return sum(
+            packed_nbytes(t.shape, t.encoding, storage_format(t, self.model.dtype, quantization))
+            for t in self._tensors()
+        )
+
+    def plan(self) -> Plan:
+        """Raises ConfigError or OutOfMemoryError, with what would fit."""
+        self._check_quantization()
+        return make_plan(
+            self.engine,
+            self.needs(),
+            available_memory(),
+            max_model_len=self.model.max_model_len,
+            model_max_len=self.config.max_position,
+            model=f"{self.model.model} ({self.config.architecture}, {_in_words(self.config.num_parameters)})",
+            weight_format=f"{self.checkpoint.format}, {' and '.join(self.matrix_bytes())} weights",
+            kv_dtype=self.kv_dtype,
+        )
+
+    def _check_quantization(self) -> None:
+        """Refuse a wish that would change nothing. Random weights have been drawn as wished."""
+        wish = self.model.quantization
+        is_obeyed = self.checkpoint.format == "dummy" or any(self.format_of(t) == wish for t in self._float_matrices())
+        if wish is not None and not is_obeyed:
+            formats = ", ".join(self.matrix_bytes())
+            raise ConfigError(
+                f"quantization {wish} applies to 16- and 32-bit weights, and none of this checkpoint can be quantised: "
+                f"its matrices are {formats}. Leave it out, or take the model's unquantised files.",
+                param="quantization",
+            )
+
+    def _float_matrices(self) -> list[HostTensor]:
+        return [t for t in self._tensors() if len(t.shape) > 1 and is_float_encoding(t.encoding)]
+
+    def needs(self) -> MemoryNeeds:
+        weights = self.weight_bytes(self.model.quantization)
+        smaller = {name: size for name in QUANTIZATIONS if (size := self.weight_bytes(name)) < weights}
+        kv_per_block = _kv_bytes_per_block(self.program, self.cache(1))
+        return MemoryNeeds(weights, self._activation_bytes(kv_per_block), kv_per_block, smaller)
+
+    def _activation_bytes(self, kv_per_block: int) -> int:
+        max_num_tokens = self.engine.max_num_batched_tokens
+        if self.is_torch:  # keeps all buffers of a step, at the worst
+            return 4 * sum(op.out.width for op in self.program.ops if hasattr(op, "out")) * max_num_tokens
+        from inglenook.ops.native import memory_estimate
+
+        threads = self.engine.threads or 1
+        num_bytes = memory_estimate(self.program, self.cache(1), max_num_tokens, self.max_num_selected, threads=threads)
+        return num_bytes - kv_per_block
+
+    def make_runner(self, plan: Plan) -> ModelRunner:
+        from inglenook.engine.model_runner import ModelRunner
+
+        return ModelRunner(
+            self._make_executor(plan), vocab_size=self.config.vocab_size, threads=self.engine.threads or 1
+        )
+
+    def _make_executor(self, plan: Plan) -> Executor:
+        threads = self.engine.threads or 1
+        tensors: Mapping[str, HostTensor] = self.checkpoint.tensors
+        if self.is_torch:
+            from inglenook.ops.torch import TorchExecutor
+
+            return TorchExecutor(
+                self.program,
+                tensors,
+                cache=self.cache(plan.num_blocks),
+                max_num_tokens=self.engine.max_num_batched_tokens,
+                max_num_selected=self.max_num_selected,
+                threads=threads,
+                weight_format=self.format_of,
+            )
+        from inglenook.ops.native import NativeExecutor
+
+        return NativeExecutor(
+            self.program,
+            tensors,
+            cache=self.cache(plan.num_blocks),
+            max_num_tokens=self.engine.max_num_batched_tokens,
+            max_num_selected=self.max_num_selected,
+            threads=threads,
+            weight_format=self.format_of,
+            isa=self.engine.isa,
+        )
+
+    def _tensors(self) -> list[HostTensor]:
+        """Those that the program uses, each once."""
+        return [self.checkpoint.tensors[name] for name in self.program.weights]
+
+
+def _kv_bytes_per_block(program: Program, cache: CacheSpec) -> int:
+    num_values = sum(2 * spec.num_kv_heads * spec.head_dim for spec in program.kv_layers) * cache.block_size
+    return num_values * (2 if cache.dtype == "f16" else 4)
+
+
+def _num_elements(tensor: HostTensor) -> int:
+    num_elements = 1
+    for size in tensor.shape:
+        num_elements *= size
+    return num_elements
+
+
+def _in_words(num_parameters: int) -> str:
+    return (
+        f"{num_parameters / 1e9:.1f} billion parameters"
+        if num_parameters >= 1e9
+        else f"{num_parameters / 1e6:.0f} million parameters"
+    )
