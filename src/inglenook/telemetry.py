@@ -40,8 +40,7 @@ def configure_logging(level: str = "info") -> None:
         logger = logging.getLogger(name)
         if handler is None:
             handler = _StderrHandler()
-        if handler not in logger.handlers:
-            logger.addHandler(handler)
+        logger.addHandler(handler)  # does nothing where it is there already
         logger.propagate = False
         logger.setLevel(max(LEVELS[level], least))
     access = logging.getLogger("uvicorn.access")

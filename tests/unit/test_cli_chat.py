@@ -244,10 +244,13 @@ def test_an_error_does_not_end_the_chat(server: ChatServer, terminal: Terminal) 
     terminal.send("first\r")
     terminal.expect("Error: .*broken(?s:.*)>>> ")
     server.status = 200
-    server.say("ok.")
+    server.events = [event("half an answer")]
     terminal.send("second\r")
+    terminal.expect("half an answer\r\nError: .*complete(?s:.*)>>> ")
+    server.say("ok.")
+    terminal.send("third\r")
     terminal.expect(r"ok\.(?s:.*)>>> ")
-    assert [turn["content"] for turn in server.requests[1]["messages"]] == ["second"]
+    assert [turn["content"] for turn in server.requests[2]["messages"]] == ["third"]
     terminal.send("\x04")
     assert terminal.wait() == 0
 

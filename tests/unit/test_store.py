@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -281,6 +282,12 @@ def test_a_changed_file_is_fetched_again(store: ModelStore, index: Path) -> None
     assert "fetching them again" in progress.notes[0]
 
     path.unlink()
+    store.resolve(REFERENCE)
+    assert path.read_bytes() == WEIGHTS
+
+    times = path.stat()
+    path.write_bytes(b"half")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     store.resolve(REFERENCE)
     assert path.read_bytes() == WEIGHTS
 
