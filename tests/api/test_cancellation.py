@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -219,7 +219,7 @@ def test_sigterm(
     assert err == ""
 
 
-def test_a_second_signal_ends_at_once(process: Callable[[str], tuple[subprocess.Popen[str], str]]) -> None:
+def test_a_second_signal_ends_at_once(process: Callable[[str], tuple[subprocess.Popen[str], str]], soon: Soon) -> None:
     running, url = process("60")
     started = threading.Event()
 
@@ -230,10 +230,14 @@ def test_a_second_signal_ends_at_once(process: Callable[[str], tuple[subprocess.
     reader = threading.Thread(target=read)
     reader.start()
     assert started.wait(10)
-    running.send_signal(2)
-    time.sleep(0.3)
+    with httpx.Client(base_url=url) as kept:
+        assert kept.get("/health").status_code == 200
+        running.send_signal(signal.SIGINT)
+        soon(lambda: is_refused(url))
+        assert kept.get("/health").status_code == 503  # a connection from before is still answered
+        assert kept.post("/v1/completions", json={"prompt": "x"}).status_code == 503
     assert running.poll() is None
-    running.send_signal(2)
+    running.send_signal(signal.SIGINT)
     assert running.wait(10) != 0
     assert "KeyboardInterrupt" in running.communicate()[1]
     reader.join(10)

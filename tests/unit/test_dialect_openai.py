@@ -103,6 +103,7 @@ def test_numbers_may_be_written_either_way() -> None:
         ({"temperature": -0.1}, "temperature", "-0.1"),
         ({"temperature": 10**30}, "temperature", "64 bits"),
         ({"top_p": 0}, "top_p", "(0, 1]"),
+        ({"max_tokens": True}, "max_tokens", "expected an integer, got a boolean"),
         ({"top_k": -2}, "top_k", "at least -1"),
         ({"top_k": 1.5}, "top_k", "got a fraction"),
         ({"max_tokens": -1}, "max_tokens", "-1"),

@@ -239,7 +239,7 @@ def _usage(usage: Usage) -> wire.UsageBody:
 
 
 def _finite(logprob: float) -> float:
-    return max(logprob, _MIN_LOGPROB) if math.isfinite(logprob) else _MIN_LOGPROB
+    return logprob if math.isfinite(logprob) else _MIN_LOGPROB
 
 
 def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> list[wire.ChatTokenLogprob]:
