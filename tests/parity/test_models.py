@@ -1,6 +1,8 @@
 """Whole models of each architecture: logits of every back end against transformers in float32.
 
-Tolerances are shares of the largest logit; beside each stands what was measured.
+Where nothing is rounded, the largest error is held to a share of the largest logit. Where activations are rounded
+(bf16, int8), a value near a tie falls to either side and carries others with it from layer to layer: there the root
+mean square error is held to a share of the logits'. Beside each tolerance stands what was measured.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from fixtures.steps import PagedSequences, run_in_chunks
 from fixtures.tiny_models import TINY_MODELS, TOKENS, Encodings, save_tiny_gguf, save_tiny_model
 from inglenook.ops.program import CacheSpec, Executor
 
-FLOAT_TOLERANCE = 2e-5  # measured: below 8e-6
-BF16_TOLERANCE = 1e-2
-INT8_TOLERANCE = 2e-2
+FLOAT_TOLERANCE = 2e-5  # up to 8e-6
+BF16_TOLERANCE = 6e-3  # up to 3.2e-3; against a reference that doesn't round activations, at least 1e-2
+INT8_TOLERANCE = 2.5e-2  # up to 1.3e-2; against a reference that doesn't round activations, at least 3.7e-2
 F16_CACHE_TOLERANCE = 2e-3
 ROPE_MODELS = ["llama", "llama-tied"]  # Llama 3's scaling and linear scaling
 T = GGMLQuantizationType
@@ -55,6 +57,12 @@ def relative_error(logits: np.ndarray, expected: torch.Tensor) -> float:
     reference = expected.numpy()
     assert logits.shape == reference.shape and np.isfinite(logits).all()
     return float(np.abs(logits - reference).max() / np.abs(reference).max())
+
+
+def rms_error(logits: np.ndarray, expected: torch.Tensor) -> float:
+    reference = expected.numpy()
+    assert logits.shape == reference.shape and np.isfinite(logits).all()
+    return float(np.sqrt(np.square(logits - reference).mean() / np.square(reference).mean()))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +106,7 @@ def test_bfloat16_weights(folder: Callable[..., Path], name: str, backend: str) 
     """The reference rounds activations too; what is left are values near a tie, which fall to different sides."""
     path = folder(name, torch.bfloat16)
     expected = logits_of(load_reference(path, to_bf16), PROMPT)
-    assert relative_error(run_plainly(open_executor(path, backend)), expected) < BF16_TOLERANCE
+    assert rms_error(run_plainly(open_executor(path, backend)), expected) < BF16_TOLERANCE
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -125,10 +133,8 @@ def test_native_on_quantised_weights(tmp_path: Path, encodings: Encodings, backe
     """Against the decoded weights, with activations rounded to int8 as the kernels do."""
     model = save_tiny_gguf(tmp_path / "model.gguf", "llama-wide", encodings)
     logits = run_plainly(open_executor(tmp_path / "model.gguf", backend))
-    exact = logits_of(model, PROMPT)
     expected = logits_of(round_activations(model, to_int8_groups), PROMPT)
-    assert relative_error(logits, expected) < INT8_TOLERANCE
-    print(relative_error(logits, expected), relative_error(logits, exact))
+    assert rms_error(logits, expected) < INT8_TOLERANCE
 
 
 # --- the same rows, however they are computed -------------------------------------------------------------------
@@ -142,7 +148,7 @@ def schedules() -> dict[str, list[list[int]]]:
     rng = np.random.default_rng(5)
     random = [np.diff(np.sort(rng.choice(np.arange(1, n), 6, replace=False)), prepend=0, append=n) for n in lengths]
     return {
-        "token by token": [[1] * n for n in lengths],
+        "one by one": [[1] * n for n in lengths],
         "in sevens": [[7] * (n // 7) + [n % 7] for n in lengths],
         "one after another": [[lengths[0]], [0, lengths[1]], [0, 0, lengths[2]]],
         "prompt beside decodes": [[1] * lengths[0], [0] * 20 + [lengths[1]], [0] * 30 + [lengths[2] - 4, 1, 1, 1, 1]],
@@ -150,34 +156,42 @@ def schedules() -> dict[str, list[list[int]]]:
     }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", ["llama", "mistral", "llama-tied"])
-def test_chunks_and_neighbours_change_nothing(folder: Callable[..., Path], name: str, backend: str) -> None:
-    """Bit for bit in the native back end; within rounding in torch, whose sums depend on the batch."""
-    dtype = torch.bfloat16 if name == "llama-tied" else torch.float32
-    executor = open_executor(folder(name, dtype), backend)
+@pytest.mark.parametrize("name", ["llama", "mistral"])
+def test_chunks_and_neighbours_in_torch(folder: Callable[..., Path], name: str) -> None:
+    """Equal within rounding: the order of torch's sums depends on the batch."""
+    executor = open_executor(folder(name), "torch")
     expected = [run_plainly(executor, prompt) for prompt in PROMPTS]
-    for seed, (schedule, chunk_sizes) in enumerate(schedules().items()):
-        sequences = PagedSequences(CACHE, len(PROMPTS), 100, seed=seed)
-        logits = run_in_chunks(executor, sequences, PROMPTS, chunk_sizes)
+    for schedule in ("in sevens", "one after another", "at random"):
+        logits = run_in_chunks(executor, PagedSequences(CACHE, len(PROMPTS), 100), PROMPTS, schedules()[schedule])
         for got, plain in zip(logits, expected, strict=True):
-            if backend == "torch":
-                tolerance = FLOAT_TOLERANCE if dtype == torch.float32 else BF16_TOLERANCE
-                assert relative_error(got, torch.from_numpy(plain)) < tolerance, schedule
-            else:
-                assert np.array_equal(got, plain), schedule
+            assert relative_error(got, torch.from_numpy(plain)) < FLOAT_TOLERANCE, schedule
 
 
 @pytest.mark.parametrize("backend", NATIVE)
-def test_quantised_chunks_and_neighbours_change_nothing(tmp_path: Path, backend: str) -> None:
-    save_tiny_gguf(tmp_path / "model.gguf", "llama-wide", MIXED)
-    executor = open_executor(tmp_path / "model.gguf", backend, threads=1)
-    expected = [run_plainly(executor, prompt) for prompt in PROMPTS]
-    executor = open_executor(tmp_path / "model.gguf", backend, threads=3)
-    for schedule, chunk_sizes in schedules().items():
-        logits = run_in_chunks(executor, PagedSequences(CACHE, len(PROMPTS), 100), PROMPTS, chunk_sizes)
-        for got, plain in zip(logits, expected, strict=True):
-            assert np.array_equal(got, plain), schedule
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", ["llama", "mistral"])
+def test_chunks_and_neighbours_change_no_bit(
+    folder: Callable[..., Path], name: str, dtype: torch.dtype, backend: str
+) -> None:
+    path = folder(name, dtype)
+    assert_bits_stay(open_executor(path, backend, threads=1), open_executor(path, backend, threads=3))
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_quantised_chunks_and_neighbours_change_no_bit(tmp_path: Path, backend: str) -> None:
+    path = tmp_path / "model.gguf"
+    save_tiny_gguf(path, "llama-wide", MIXED)
+    assert_bits_stay(open_executor(path, backend, threads=1), open_executor(path, backend, threads=3))
+
+
+def assert_bits_stay(plain: Executor, varied: Executor) -> None:
+    """Every schedule of `varied` gives the bits of `plain` computing each prompt alone and at once."""
+    expected = [run_plainly(plain, prompt) for prompt in PROMPTS]
+    for seed, (schedule, chunk_sizes) in enumerate(schedules().items()):
+        sequences = PagedSequences(CACHE, len(PROMPTS), 100, seed=seed)
+        logits = run_in_chunks(varied, sequences, PROMPTS, chunk_sizes)
+        for got, wanted in zip(logits, expected, strict=True):
+            assert np.array_equal(got, wanted), schedule
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
