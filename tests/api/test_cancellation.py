@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 
 from inglenook.config import ServerSettings
 from inglenook.errors import ConfigError, UnavailableError
+from inglenook.server import body
 from inglenook.server.run import bind, run
 from inglenook.types import Delta, Usage
 
@@ -66,13 +67,25 @@ def test_a_client_that_leaves_in_its_body(url: str, backend: ScriptedBackend) ->
     assert backend.requests == []
 
 
+def test_a_client_that_stops_in_its_body(url: str, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "IDLE_TIMEOUT_S", 0.1)
+    address = ("127.0.0.1", int(url.rsplit(":", 1)[1]))
+    with socket.create_connection(address) as connection:
+        connection.sendall(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))  # to the end: the server closes
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in answer
+
+
 def test_a_client_that_does_not_read(url: str, backend: ScriptedBackend, soon: Soon) -> None:
     """The model's side comes to its end at its own pace; the text waits in this process."""
     backend.script = (*[Delta(0, "x" * 10_000, (i,)) for i in range(2000)], Delta(0, "", (), finish_reason="stop"))
     address = ("127.0.0.1", int(url.rsplit(":", 1)[1]))
-    body = b'{"prompt": "x", "stream": true}'
+    request = b'{"prompt": "x", "stream": true}'
     with socket.create_connection(address) as connection:
-        connection.sendall(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        connection.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(request) + request
+        )
         soon(lambda: backend.requests and backend.num_open == 0)
         assert backend.num_cancelled == 0
         assert httpx.get(f"{url}/health").status_code == 200
@@ -172,8 +185,8 @@ def process() -> Iterator[Callable[[str], tuple[subprocess.Popen[str], str]]]:
 
 
 def read_stream(url: str, max_tokens: int, started: threading.Event, lines: list[str]) -> None:
-    body = {"prompt": "x", "stream": True, "max_tokens": max_tokens}
-    with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=30) as answer:
+    request = {"prompt": "x", "stream": True, "max_tokens": max_tokens}
+    with httpx.stream("POST", f"{url}/v1/completions", json=request, timeout=30) as answer:
         for line in answer.iter_lines():
             lines.append(line)
             started.set()

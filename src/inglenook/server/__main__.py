@@ -7,5 +7,4 @@ import sys
 from inglenook.cli.main import main
 
 if __name__ == "__main__":
-    sys.argv[1:1] = ["serve"]
-    main()
+    main(["serve", *sys.argv[1:]])

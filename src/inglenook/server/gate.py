@@ -66,7 +66,7 @@ class Gate:
         finally:
             elapsed_ms = (time.perf_counter() - start_s) * 1e3
             _log.debug(
-                "%s %s %s: %s, %.1f ms", scope[REQUEST_ID], scope["method"], scope["path"][:200], status, elapsed_ms
+                "%s %s %r: %s, %.1f ms", scope[REQUEST_ID], scope["method"], scope["path"][:200], status, elapsed_ms
             )
 
     def _answer_here(self, scope: dict[str, Any]) -> Response | None:
