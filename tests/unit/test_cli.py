@@ -246,4 +246,4 @@ def test_a_bar_of_progress(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_rows_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     print_rows([("model", "m"), ("instruction set", "avx2")])
-    assert capsys.readouterr().out == "  model             m\n  instruction set   avx2\n"
+    assert capsys.readouterr().out == "  model              m\n  instruction set    avx2\n"

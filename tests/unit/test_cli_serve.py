@@ -79,7 +79,7 @@ def serve(*arguments: str) -> int:
 def test_what_is_printed(loader: Loader, capsys: pytest.CaptureFixture[str]) -> None:
     assert serve("--threads", "3") == 0
     output = capsys.readouterr()
-    labels = {line[2:19].strip(): line[19:].strip() for line in output.out.splitlines() if line.startswith("  ")}
+    labels = {line[2:20].strip(): line[20:].strip() for line in output.out.splitlines() if line.startswith("  ")}
     assert labels["context length"] == "100 tokens"
     assert labels["threads"] == "3"
     assert labels["instruction set"] == "scalar"

@@ -18,7 +18,7 @@ _NUM_STEPS = 5  # lines printed on the way where no bar can be drawn
 def print_rows(rows: Iterable[tuple[str, str]]) -> None:
     """Label and value, aligned, on stdout at once, whoever reads it."""
     for label, value in rows:
-        print(f"  {label:<17} {value}", flush=True)
+        print(f"  {label:<18} {value}", flush=True)
 
 
 def note(text: str) -> None:

@@ -100,9 +100,8 @@ def parse_reference(text: str, catalogue: Iterable[str] = ()) -> Reference:
         if match := _HUB.fullmatch(text):
             return HubReference(**match.groupdict())
     shown = text if len(text) <= 80 else text[:77] + "..."
-    raise ModelSourceError(
-        f"{shown!r} names no model.{_suggestion(text, names)} Allowed: {FORMS.format(names=', '.join(names) or 'none')}."
-    )
+    allowed = FORMS.format(names=", ".join(names) or "none")
+    raise ModelSourceError(f"{shown!r} names no model.{_suggestion(text, names)} Allowed: {allowed}.")
 
 
 def _looks_like_a_path(text: str) -> bool:
