@@ -145,10 +145,12 @@ def test_earliest_completed_stop_wins() -> None:
 
 
 def test_min_tokens() -> None:
-    found = run(stream((".",), min_tokens=3), tokens("a.b.c"))
-    assert "".join(piece.text for piece in found) == "a.b"
+    found = run(stream((".",), min_tokens=2), tokens("a.b.c"))
+    assert "".join(piece.text for piece in found) == "a.b", "the second token is still exempt"
     found = run(stream(("bc",), min_tokens=2), tokens("abcd"))
     assert "".join(piece.text for piece in found) == "a", "a stop string may begin before and end after"
+    found = run(stream(("aba",), min_tokens=3), tokens("ababa"))
+    assert "".join(piece.text for piece in found) == "ab", "or begin within one that didn't count"
 
 
 def test_tokens_without_text_go_with_the_next_piece() -> None:

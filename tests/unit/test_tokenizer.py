@@ -39,7 +39,7 @@ def test_byte_level_round_trip(byte_level: Tokenizer, text: str) -> None:
 
 
 @settings(deadline=None)
-@given(text=st.text(st.characters(codec="utf-8", exclude_characters="\u2581")))
+@given(text=st.text(st.characters(codec="utf-8", exclude_characters="<\u2581")))  # "<" may begin a control token
 def test_sentencepiece_round_trip(sentencepiece: Tokenizer, text: str) -> None:
     assert sentencepiece.decode(sentencepiece.encode(text)) == text
 
@@ -153,7 +153,11 @@ def test_other_threads_run_during_encode(byte_level: Tokenizer) -> None:
         ({"tokens": "abc"}, CheckpointError, "array"),
         ({"merges": None}, CheckpointError, "merges"),
         ({"merges": ["a b c d"]}, CheckpointError, "No tokenizer"),
-        ({"merges": ["ab"]}, CheckpointError, "'ab'"),
+        ({"merges": ["ab"]}, CheckpointError, "No tokenizer"),
+        ({"merges": [" a"]}, CheckpointError, "No tokenizer"),
+        ({"merges": [7]}, CheckpointError, "No tokenizer"),
+        ({"tokens": list(range(572))}, CheckpointError, "No tokenizer"),
+        ({"token_type": ["x"] * 572}, CheckpointError, "No tokenizer"),
         ({"merges": ["qq zz"]}, CheckpointError, "No tokenizer"),
         ({"token_type": [1, 2]}, CheckpointError, "2 entries"),
         ({"eos_token_id": 10**6}, CheckpointError, "outside"),

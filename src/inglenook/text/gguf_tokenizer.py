@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from inglenook.errors import CheckpointError, UnsupportedModelError
 from inglenook.text import pre_tokenizers
@@ -34,8 +37,8 @@ class Vocabulary:
 
     tokens: list[str]
     ids: dict[str, int]
-    types: list[int]
-    scores: list[float]
+    types: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
     merges: list[tuple[str, str]] | None
     special_ids: dict[str, int]  # by the last part of their key, such as bos_token_id
 
@@ -54,12 +57,12 @@ def from_metadata(metadata: Mapping[str, Any]) -> TokenizerParts:
             f"The GGUF file has a tokenizer of the kind {kind!r} (tokenizer.ggml.model); "
             f"implemented are {', '.join(_BUILDERS)}."
         )
-    vocabulary = _read(metadata, default_ids=_SENTENCEPIECE_IDS if kind == "llama" else {})
     try:
+        vocabulary = _read(metadata, default_ids=_SENTENCEPIECE_IDS if kind == "llama" else {})
         backend, adds_bos = build(vocabulary, metadata)
     except (CheckpointError, MemoryError):
         raise
-    except Exception as error:  # the library raises bare Exceptions, as when a merge isn't in the vocabulary
+    except Exception as error:  # the library raises bare Exceptions, as when a merge isn't of two known tokens
         raise CheckpointError(f"No tokenizer can be built from the GGUF file's data: {error}") from error
     _add_special_tokens(backend, vocabulary)
 
@@ -88,21 +91,22 @@ def from_metadata(metadata: Mapping[str, Any]) -> TokenizerParts:
 
 
 def _read(metadata: Mapping[str, Any], default_ids: Mapping[str, int]) -> Vocabulary:
-    tokens = [str(token) for token in _array(metadata, "tokens")]
+    tokens: list[str] = list(_array(metadata, "tokens"))
     if not tokens:
         raise CheckpointError("The GGUF file has no vocabulary (tokenizer.ggml.tokens is missing or empty).")
     ids = {token: token_id for token_id, token in enumerate(tokens)}
     if len(ids) != len(tokens):
         doubled = next(token for token_id, token in enumerate(tokens) if ids[token] != token_id)
         raise CheckpointError(f"The GGUF file's vocabulary holds the token {doubled[:40]!r} twice.")
-    types = [int(kind) for kind in _array(metadata, "token_type")]
-    scores = [float(score) for score in _array(metadata, "scores")]
+    types = np.asarray(_array(metadata, "token_type"), np.int32)
+    scores = np.asarray(_array(metadata, "scores"), np.float32)
     for name, values in (("token_type", types), ("scores", scores)):
-        if values and len(values) != len(tokens):
+        if len(values) not in (0, len(tokens)):
             raise CheckpointError(f"tokenizer.ggml.{name} has {len(values)} entries for {len(tokens)} tokens.")
     merges = None
     if "tokenizer.ggml.merges" in metadata:
-        merges = [_merge(str(merge)) for merge in _array(metadata, "merges")]
+        # Whether each is of two tokens is left to the library, which looks anyway.
+        merges = cast("list[tuple[str, str]]", [tuple(merge.split(" ")) for merge in _array(metadata, "merges")])
     special_ids = {key: token_id for key, token_id in default_ids.items() if token_id < len(tokens)}
     for key in {*_SPECIAL_KEYS.values(), *_END_OF_TURN_KEYS}:
         token_id = metadata.get(f"tokenizer.ggml.{key}")
@@ -114,21 +118,12 @@ def _read(metadata: Mapping[str, Any], default_ids: Mapping[str, int]) -> Vocabu
     return Vocabulary(tokens, ids, types, scores, merges, special_ids)
 
 
-def _array(metadata: Mapping[str, Any], name: str) -> Sequence[Any]:
-    values = metadata.get(f"tokenizer.ggml.{name}")
-    if values is None:
-        return ()
-    if isinstance(values, str | bytes | int | float):
+def _array(metadata: Mapping[str, Any], name: str) -> Any:
+    """A list or a numpy array; empty where the file has none."""
+    values = metadata.get(f"tokenizer.ggml.{name}", ())
+    if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
         raise CheckpointError(f"tokenizer.ggml.{name} is not an array.")
-    as_list = getattr(values, "tolist", None)  # numpy
-    return as_list() if as_list else values  # type: ignore[no-any-return]
-
-
-def _merge(merge: str) -> tuple[str, str]:
-    left, space, right = merge.partition(" ") if not merge.startswith(" ") else ("", "", "")
-    if not (left and space and right):
-        raise CheckpointError(f"tokenizer.ggml.merges holds {merge[:40]!r}; two tokens with a space between were due.")
-    return left, right
+    return values
 
 
 # --- one builder per kind: the back end, and whether it begins texts with a BOS token where the file doesn't say ----
@@ -159,9 +154,9 @@ def _sentencepiece(vocabulary: Vocabulary, metadata: Mapping[str, Any]) -> tuple
     add_prefix = bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
     merges = vocabulary.merges
     if merges is None:
-        if not vocabulary.scores:
+        if not len(vocabulary.scores):
             raise CheckpointError("The GGUF file's vocabulary has neither scores nor merges.")
-        merges = merges_from_scores(vocabulary.ids, vocabulary.scores)
+        merges = merges_from_scores(vocabulary.ids, vocabulary.scores.tolist())
     return sentencepiece_backend(vocabulary.ids, merges, vocabulary.special_text("unknown_token_id"), add_prefix), True
 
 
@@ -208,15 +203,16 @@ def _add_special_tokens(backend: tokenizers.Tokenizer, vocabulary: Vocabulary) -
     """Control tokens are recognised in text and left out of it on decoding; user-defined ones are only recognised."""
     from tokenizers import AddedToken
 
-    special = {token_id for token_id, kind in enumerate(vocabulary.types) if kind in (_CONTROL, _UNKNOWN)}
+    types = vocabulary.types
+    special = set(np.flatnonzero((types == _CONTROL) | (types == _UNKNOWN)).tolist())
     # An unknown or padding token may be an ordinary one that only serves as such.
-    sure = ("bos_token_id", *_END_OF_TURN_KEYS) if vocabulary.types else tuple(vocabulary.special_ids)
+    sure = ("bos_token_id", *_END_OF_TURN_KEYS) if len(types) else tuple(vocabulary.special_ids)
     special.update(vocabulary.special_ids[key] for key in sure if key in vocabulary.special_ids)
     names = [vocabulary.tokens[token_id] for token_id in sorted(special)]
     backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names if name])
     plain = [
         AddedToken(vocabulary.tokens[token_id], special=False, normalized=False)
-        for token_id, kind in enumerate(vocabulary.types)
-        if kind == _USER_DEFINED and vocabulary.tokens[token_id] and token_id not in special
+        for token_id in np.flatnonzero(types == _USER_DEFINED).tolist()
+        if vocabulary.tokens[token_id] and token_id not in special
     ]
     backend.add_tokens(plain)
