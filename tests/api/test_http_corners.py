@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -250,3 +252,10 @@ async def test_random_paths(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.post("http://test/" + quote(path))
     assert answer.status_code in (400, 404, 405)
     assert answer.json()["error"]["message"]
+
+
+def test_the_app_loads_nothing_heavy() -> None:
+    code = "import sys, inglenook.server.app; print(*sys.modules)"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
+    assert "inglenook.server.app" in loaded
+    assert not loaded & {"pydantic", "fastapi", "prometheus_client", "uvicorn", "httpx", "numpy", "torch"}
