@@ -154,6 +154,9 @@ def test_unhealthy_while_steps_fail_in_a_row() -> None:
     engine.add(make_request("r", PROMPT))
     engine.step()
     assert engine.is_healthy
+    runner.on_step = fail
+    engine.step()
+    assert engine.is_healthy  # they count in a row
 
 
 def test_counters_match_what_was_served() -> None:
