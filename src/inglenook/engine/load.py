@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -177,7 +178,7 @@ class _Loading:
 
     def weight_bytes(self, quantization: Quantization | None) -> int:
         if self.is_torch:  # keeps everything as float32
-            return sum(4 * _num_elements(tensor) for tensor in self._tensors())
+            return sum(4 * prod(tensor.shape) for tensor in self._tensors())
         return sum(
             packed_nbytes(t.shape, t.encoding, storage_format(t, self.model.dtype, quantization))
             for t in self._tensors()
@@ -271,13 +272,6 @@ class _Loading:
 def _kv_bytes_per_block(program: Program, cache: CacheSpec) -> int:
     num_values = sum(2 * spec.num_kv_heads * spec.head_dim for spec in program.kv_layers) * cache.block_size
     return num_values * (2 if cache.dtype == "f16" else 4)
-
-
-def _num_elements(tensor: HostTensor) -> int:
-    num_elements = 1
-    for size in tensor.shape:
-        num_elements *= size
-    return num_elements
 
 
 def _in_words(num_parameters: int) -> str:
