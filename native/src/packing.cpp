@@ -52,12 +52,15 @@ Encoding quantized_encoding(Encoding encoding, WeightKind kind) {
   return kind == WeightKind::q8 ? Encoding::q8_0 : Encoding::q4_1;
 }
 
-void check_bytes(Encoding encoding, int64_t count, size_t num_bytes) {
+void check_bytes(Encoding encoding, int64_t out_features, int64_t in_features, size_t num_bytes) {
   const EncodingInfo& info = encoding_info(encoding);
-  const int64_t expected = count / info.block_size * info.block_bytes;
-  if (count % info.block_size == 0 && static_cast<size_t>(expected) == num_bytes) return;
-  throw std::invalid_argument(std::to_string(count) + " weights in " + info.name + " take " +
-                              std::to_string(expected) + " bytes; there are " + std::to_string(num_bytes));
+  if (in_features % info.block_size != 0) {
+    throw std::invalid_argument("a row of " + std::to_string(in_features) + " isn't whole blocks of " + info.name);
+  }
+  const int64_t expected = out_features * (in_features / info.block_size) * info.block_bytes;
+  if (static_cast<size_t>(expected) == num_bytes) return;
+  throw std::invalid_argument("in " + std::string(info.name) + " it takes " + std::to_string(expected) +
+                              " bytes; there are " + std::to_string(num_bytes));
 }
 
 // Rows of one tile as they lie in the checkpoint; rows beyond the last are zero.
@@ -134,12 +137,15 @@ void quantize_tile(const PackedWeight& w, const TileSource& source, uint8_t* til
   for (int64_t input = 0; input < w.in_features; input += 32, tile += w.record_bytes) {
     for (int64_t r = 0; r < source.num_rows; ++r) {
       decode(source.encoding, source.row(r) + input * value_bytes, 32, row);
+      if (!std::all_of(row, row + 32, [](float value) { return std::isfinite(value); })) {
+        throw std::range_error("a value isn't finite");
+      }
       for (int i = 0; i < 32; ++i) values[i][r] = row[i];
     }
     w.kind == WeightKind::q8 ? quantize_q8(values, groups) : quantize_q4(values, groups);
     for (int64_t r = 0; r < source.num_rows; ++r) {
       if (!std::isfinite(groups[r].scale) || !std::isfinite(groups[r].minimum)) {
-        throw std::range_error("a weight isn't finite, or too large to be quantised");
+        throw std::range_error("a value is too large for a float16 scale");
       }
       write_group(w, groups[r], r, tile);
     }
@@ -156,7 +162,7 @@ template <>
 uint16_t convert<uint16_t>(float value) {
   const uint16_t half = f32_to_f16(value);
   if ((half & 0x7fffu) == 0x7c00u && std::isfinite(value)) {
-    throw std::range_error("a weight is too large for float16; bfloat16 and float32 hold it");
+    throw std::range_error("a value is too large for float16; bfloat16 and float32 hold it");
   }
   return half;
 }
@@ -265,8 +271,7 @@ size_t packed_bytes(const PackedWeight& layout) { return layout.tile_bytes * sta
 PackedWeight WeightStore::pack(Encoding encoding, WeightKind kind, int64_t out_features, int64_t in_features,
                                const uint8_t* bytes, size_t num_bytes) {
   PackedWeight w = packed_layout(encoding, kind, out_features, in_features);
-  check_bytes(encoding, in_features, num_bytes / static_cast<size_t>(out_features));
-  check_bytes(encoding, out_features * in_features, num_bytes);
+  check_bytes(encoding, out_features, in_features, num_bytes);
   uint8_t* data = allocate(packed_bytes(w));
   const EncodingInfo& info = encoding_info(encoding);
   const int64_t row_bytes = in_features / info.block_size * info.block_bytes;
@@ -280,13 +285,6 @@ PackedWeight WeightStore::pack(Encoding encoding, WeightKind kind, int64_t out_f
   });
   w.data = data;
   return w;
-}
-
-const float* WeightStore::vector(Encoding encoding, int64_t length, const uint8_t* bytes, size_t num_bytes) {
-  check_bytes(encoding, length, num_bytes);
-  float* data = reinterpret_cast<float*>(allocate(static_cast<size_t>(length) * sizeof(float)));
-  decode(encoding, bytes, length, data);
-  return data;
 }
 
 uint8_t* WeightStore::allocate(size_t num_bytes) {

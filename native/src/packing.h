@@ -34,9 +34,6 @@ class WeightStore {
   // 16-bit format asked for), std::bad_alloc.
   PackedWeight pack(Encoding encoding, WeightKind kind, int64_t out_features, int64_t in_features,
                     const uint8_t* bytes, size_t num_bytes);
-  // A vector, as float32.
-  const float* vector(Encoding encoding, int64_t length, const uint8_t* bytes, size_t num_bytes);
-
   size_t used_bytes() const { return used_bytes_; }
 
  private:

@@ -87,7 +87,10 @@ void quantize_q8(const TileGroup& values, Group* groups) {
   for (int r = 0; r < 16; ++r) {
     float largest = 0.0f;
     for (int i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(values[i][r]));
-    const float scale = round_to_f16(largest / 127.0f);
+    // Small scales are coarse in 16 bits; one that has been rounded down too far would cut the largest weight off.
+    uint16_t half = f32_to_f16(largest / 127.0f);
+    if (largest > 127.5f * f16_to_f32(half)) ++half;
+    const float scale = f16_to_f32(half);
     groups[r].scale = scale;
     groups[r].minimum = 0.0f;
     const float factor = inverse(scale);

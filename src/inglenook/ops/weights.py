@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from inglenook.config import DType, Quantization
 
 # How a checkpoint may store a tensor. The names of block formats are GGUF's (ggml's block layouts).
 Encoding = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"]
@@ -51,3 +54,62 @@ class HostTensor:
     shape: tuple[int, ...]
     encoding: Encoding
     data: npt.NDArray[np.uint8]
+
+
+FLOAT_FORMATS: dict[DType, WeightFormat] = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+OWN_FORMATS: dict[Encoding, WeightFormat] = {
+    "f32": "f32",
+    "f16": "f16",
+    "bf16": "bf16",
+    "q8_0": "q8",
+    "q4_0": "q4",
+    "q4_1": "q4",
+    "q4_k": "q4",
+    "q5_0": "q5",
+    "q5_1": "q5",
+    "q5_k": "q5",
+    "q6_k": "q6",
+}
+# In the native layout: inputs that share a scale, and bytes for 16 rows of them, without scales and minimums.
+GROUP_SIZES: dict[WeightFormat, int] = {"q8": 32, "q6": 16, "q5": 32, "q4": 32}
+CODE_BYTES: dict[WeightFormat, int] = {"q8": 512, "q6": 192, "q5": 320, "q4": 256}
+TILE_ROWS = 16
+ALIGNMENT = 64
+
+
+def is_float_encoding(encoding: Encoding) -> bool:
+    return encoding in ("f32", "f16", "bf16")
+
+
+def storage_format(tensor: HostTensor, dtype: DType = "auto", quantization: Quantization | None = None) -> WeightFormat:
+    """The format in which the engine keeps a weight.
+
+    Vectors are float32 and quantised encodings keep their own bits. Of float matrices, `quantization` takes those
+    whose rows are whole groups of 32; `dtype` sets the format of the others, "auto" the checkpoint's.
+    """
+    if len(tensor.shape) < 2:
+        return "f32"
+    if not is_float_encoding(tensor.encoding):
+        return OWN_FORMATS[tensor.encoding]
+    if quantization is not None and tensor.shape[-1] % GROUP_SIZES[quantization] == 0:
+        return quantization
+    return OWN_FORMATS[tensor.encoding] if dtype == "auto" else FLOAT_FORMATS[dtype]
+
+
+def packed_nbytes(shape: tuple[int, ...], encoding: Encoding, format: WeightFormat) -> int:
+    """Bytes that a weight takes in the native layout (PackedWeight in native/src/kernels.h). Vectors are float32."""
+    if len(shape) < 2:
+        return _align(4 * prod(shape))
+    out_features, in_features = shape
+    num_tiles = -(-out_features // TILE_ROWS)
+    if format in ("f32", "f16", "bf16"):
+        num_inputs = in_features + in_features % 2 if format == "bf16" else in_features
+        return num_tiles * _align(num_inputs * TILE_ROWS * (4 if format == "f32" else 2))
+    scale_bytes = 4 if encoding in ("q4_k", "q5_k", "q6_k") else 2
+    has_minimum = encoding in ("q4_1", "q5_1", "q4_k", "q5_k") or (is_float_encoding(encoding) and format == "q4")
+    record_bytes = CODE_BYTES[format] + TILE_ROWS * scale_bytes * (2 if has_minimum else 1)
+    return num_tiles * _align(in_features // GROUP_SIZES[format] * record_bytes)
+
+
+def _align(num_bytes: int) -> int:
+    return -(-num_bytes // ALIGNMENT) * ALIGNMENT
