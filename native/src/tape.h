@@ -45,6 +45,7 @@ class Tape final : private StageRunner {
   // Returns the output, [num_selected, output_width], in the tape's memory: valid until the next run.
   const float* run(const Step& step);
 
+  size_t memory_bytes() const { return arena_.size() + cache_.size() + scratch_.size(); }
   int64_t output_width() const { return plan_.output.width; }
   int64_t output_stride() const;
   // Frees cache and threads, not the weights; the arena stays, for those who still look at an output.

@@ -46,37 +46,52 @@ int64_t current_process() {
 #endif
 }
 
+// Threads that are started meanwhile get no signals: those are for the interpreter's main thread.
+class SignalsBlocked {
+#if defined(__unix__) || defined(__APPLE__)
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+#endif
+};
+
 }  // namespace
 
 void ThreadPool::start() {
+  if (crew_ != nullptr && crew_->process_id != current_process()) {
+    static_cast<void>(crew_.release());
+    num_parked_.store(0);
+    ticket_.store(0);
+  }
+  if (crew_ != nullptr || num_threads_ == 1) return;
+  crew_ = std::make_unique<Crew>();
+  crew_->process_id = current_process();
   is_closing_.store(false);
-  process_id_ = current_process();
-#if defined(__unix__) || defined(__APPLE__)
-  // Signals are for the interpreter's main thread.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-#endif
-  threads_.reserve(num_threads_ - 1);
-  for (int thread = 1; thread < num_threads_; ++thread) threads_.emplace_back(&ThreadPool::work, this, thread);
-#if defined(__unix__) || defined(__APPLE__)
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-#endif
+  const SignalsBlocked blocked;
+  crew_->threads.reserve(num_threads_ - 1);
+  for (int thread = 1; thread < num_threads_; ++thread) crew_->threads.emplace_back(&ThreadPool::work, this, thread);
 }
 
 void ThreadPool::close() {
-  if (process_id_ != current_process()) {
-    for (std::thread& thread : threads_) thread.detach();
-    threads_.clear();
+  if (crew_ == nullptr) return;
+  if (crew_->process_id != current_process()) {
+    static_cast<void>(crew_.release());
     return;
   }
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    std::lock_guard<std::mutex> lock(crew_->mutex);
     is_closing_.store(true);
   }
-  wake_workers_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
-  threads_.clear();
+  crew_->wake_workers.notify_all();
+  for (std::thread& thread : crew_->threads) thread.join();
+  crew_.reset();
 }
 
 // After a store that others wait for. All of it is sequentially consistent: either this sees the parked thread, or that
@@ -84,9 +99,9 @@ void ThreadPool::close() {
 void ThreadPool::wake_all() {
   const bool are_workers_parked = num_parked_.load() > 0, is_caller_parked = is_caller_parked_.load();
   if (!are_workers_parked && !is_caller_parked) return;
-  { std::lock_guard<std::mutex> lock(mutex_); }
-  if (are_workers_parked) wake_workers_.notify_all();
-  if (is_caller_parked) wake_caller_.notify_one();
+  { std::lock_guard<std::mutex> lock(crew_->mutex); }
+  if (are_workers_parked) crew_->wake_workers.notify_all();
+  if (is_caller_parked) crew_->wake_caller.notify_one();
 }
 
 void ThreadPool::open_from(int stage, int thread) {
@@ -101,8 +116,8 @@ void ThreadPool::open_from(int stage, int thread) {
   }
   is_done_.store(true);
   if (!is_caller_parked_.load()) return;
-  { std::lock_guard<std::mutex> lock(mutex_); }
-  wake_caller_.notify_one();
+  { std::lock_guard<std::mutex> lock(crew_->mutex); }
+  crew_->wake_caller.notify_one();
 }
 
 bool ThreadPool::run_one(int thread) {
@@ -121,15 +136,15 @@ void ThreadPool::work(int thread) {
     while (run_one(thread)) {
     }
     if (spin_until(has_work)) continue;
-    std::unique_lock<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(crew_->mutex);
     num_parked_.fetch_add(1);
-    wake_workers_.wait(lock, has_work);
+    crew_->wake_workers.wait(lock, has_work);
     num_parked_.fetch_sub(1);
   }
 }
 
 void ThreadPool::run(StageRunner& runner, const int32_t* num_chunks, int num_stages) {
-  if (threads_.empty() && num_threads_ > 1) start();
+  start();
   runner_ = &runner;
   num_chunks_ = num_chunks;
   num_stages_ = num_stages;
@@ -140,9 +155,9 @@ void ThreadPool::run(StageRunner& runner, const int32_t* num_chunks, int num_sta
     while (run_one(0)) {
     }
     if (is_done_.load() || spin_until(is_needed)) continue;
-    std::unique_lock<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(crew_->mutex);
     is_caller_parked_.store(true);
-    wake_caller_.wait(lock, is_needed);
+    crew_->wake_caller.wait(lock, is_needed);
     is_caller_parked_.store(false);
   }
 }

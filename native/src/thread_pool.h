@@ -8,6 +8,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -50,6 +51,16 @@ class ThreadPool {
   }
   static bool is_open(uint64_t ticket) { return (ticket & kCountMask) < (ticket >> kCountBits & kCountMask); }
 
+  // Threads and what they sleep on. On the heap, because a forked child must leave it alone: it has none of the threads,
+  // and destroying a condition variable waits for them.
+  struct Crew {
+    std::vector<std::thread> threads;
+    std::mutex mutex;
+    std::condition_variable wake_workers;
+    std::condition_variable wake_caller;
+    int64_t process_id;
+  };
+
   void start();
   void work(int thread);
   bool run_one(int thread);           // claims a chunk and runs it; false if there was none
@@ -57,7 +68,7 @@ class ThreadPool {
   void wake_all();
 
   const int num_threads_;
-  std::vector<std::thread> threads_;
+  std::unique_ptr<Crew> crew_;
 
   // Written by `run` before a stage opens; read only by holders of a chunk.
   StageRunner* runner_ = nullptr;
@@ -70,11 +81,6 @@ class ThreadPool {
   std::atomic<bool> is_closing_{false};
   std::atomic<int32_t> num_parked_{0};
   std::atomic<bool> is_caller_parked_{false};
-
-  std::mutex mutex_;
-  std::condition_variable wake_workers_;
-  std::condition_variable wake_caller_;
-  int64_t process_id_ = 0;  // where the threads were started: a forked child has none of them
 };
 
 }  // namespace inglenook

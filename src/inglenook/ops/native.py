@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from inglenook.errors import CheckpointError, ConfigError, EngineError
 from inglenook.ops import _native
+from inglenook.ops.dequantize import dequantize
 from inglenook.ops.program import (
     ActMul,
     Add,
@@ -29,7 +30,7 @@ from inglenook.ops.program import (
     Weight,
 )
 from inglenook.ops.quantize import pack_matrix
-from inglenook.ops.weights import HostTensor, WeightFormat
+from inglenook.ops.weights import BLOCK_LAYOUTS, HostTensor, WeightFormat
 
 _ACTIVATIONS = ("silu", "gelu", "gelu_tanh")  # in the order of the native enum
 
@@ -114,6 +115,11 @@ class NativeExecutor:
         self._is_closed = False
 
     @property
+    def memory_bytes(self) -> int:
+        """Memory allocated besides the weights: what memory_estimate says."""
+        return self._tape.memory_bytes
+
+    @property
     def weight_bytes(self) -> int:
         """Memory that the packed weights take."""
         return self._store.nbytes + sum(vector.nbytes for vector in self._vectors)
@@ -152,7 +158,7 @@ class NativeExecutor:
         self, slot: int, weight: Weight, tensor: HostTensor, weight_format: Callable[[HostTensor], WeightFormat]
     ) -> None:
         if len(weight.shape) == 1:
-            vector = _native.decode(tensor.data, tensor.encoding)
+            vector = _decode_vector(tensor)
             self._vectors.append(vector)
             self._tape.set_vector(slot, vector)
         else:
@@ -170,12 +176,23 @@ def _find(weights: Mapping[str, HostTensor], weight: Weight) -> HostTensor:
     return tensor
 
 
+def _decode_vector(tensor: HostTensor) -> npt.NDArray[np.float32]:
+    layout = BLOCK_LAYOUTS[tensor.encoding]
+    expected = tensor.shape[0] // layout.block_size * layout.block_bytes
+    if tensor.data.size != expected or tensor.shape[0] % layout.block_size != 0:
+        raise CheckpointError(
+            f"The weight {tensor.name} has {tensor.data.size} bytes; {tensor.shape[0]} values of {tensor.encoding} "
+            f"take {expected}."
+        )
+    return np.ascontiguousarray(dequantize(tensor), dtype=np.float32)
+
+
 def _describe(step: StepInput) -> str:
     arrays = ((name, np.asarray(getattr(step, name))) for name in step.__dataclass_fields__)
     return ", ".join(f"{name} is {array.dtype}{list(array.shape)}" for name, array in arrays)
 
 
-# --- recording ---------------------------------------------------------------------------------------------------------
+# --- recording ---
 
 
 def _record(program: Program) -> tuple[_native.Program, dict[str, int]]:
