@@ -26,7 +26,7 @@ from inglenook.engine.scheduler import Scheduler
 from inglenook.errors import CheckpointError, ConfigError
 from inglenook.models.registry import ModelConfig, build_program, read_config
 from inglenook.ops.program import CacheSpec, Executor, Program
-from inglenook.ops.weights import HostTensor, WeightFormat, is_float_encoding, packed_nbytes, storage_format
+from inglenook.ops.weights import HostTensor, KeptWeight, WeightFormat, is_float_encoding, packed_nbytes, storage_format
 
 if TYPE_CHECKING:
     from inglenook.engine.model_runner import ModelRunner
@@ -43,6 +43,8 @@ class LoadedEngine:
     checkpoint: Checkpoint
     config: ModelConfig
     plan: Plan
+    program: Program
+    kept_weights: Mapping[str, KeptWeight]
 
 
 def load_engine(
@@ -62,6 +64,7 @@ def load_engine(
     try:
         loading = _Loading(checkpoint, config, program, model, engine)
         plan = loading.plan()
+        kept_weights = loading.kept_weights()
         if on_plan is not None:
             on_plan(plan)
         runner = loading.make_runner(plan)
@@ -75,7 +78,8 @@ def load_engine(
         context_length=plan.max_model_len,
     )
     core = Engine(runner, scheduler, vocab_size=config.vocab_size)
-    return LoadedEngine(AsyncEngine(core, max_queue=engine.max_queue), checkpoint, config, plan)
+    running = AsyncEngine(core, max_queue=engine.max_queue)
+    return LoadedEngine(running, checkpoint, config, plan, program, kept_weights)
 
 
 # --- opening ----------------------------------------------------------------------------------------
@@ -166,6 +170,15 @@ class _Loading:
         if self.engine.kv_cache_dtype != "auto":
             return "f32" if self.engine.kv_cache_dtype == "float32" else "f16"
         return "f32" if self.matrix_bytes().keys() == {"f32"} else "f16"
+
+    def kept_weights(self) -> dict[str, KeptWeight]:
+        """Format and size of each weight of the program, as the native back end keeps it."""
+        kept = {}
+        for name in self.program.weights:
+            tensor = self.checkpoint.tensors[name]
+            format = self.format_of(tensor)
+            kept[name] = KeptWeight(format, packed_nbytes(tensor.shape, tensor.encoding, format))
+        return kept
 
     def matrix_bytes(self) -> dict[WeightFormat, int]:
         """Bytes of the matrices in each format, most first."""

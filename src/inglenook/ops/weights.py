@@ -56,6 +56,14 @@ class HostTensor:
     data: npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class KeptWeight:
+    """A weight in the engine's memory."""
+
+    format: WeightFormat
+    num_bytes: int
+
+
 FLOAT_FORMATS: dict[DType, WeightFormat] = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 OWN_FORMATS: dict[Encoding, WeightFormat] = {
     "f32": "f32",

@@ -1,0 +1,67 @@
+"""What a step must do at least: bytes of weights to read, multiply-adds to compute. Shares are measured against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from inglenook.ops.probes import Limits
+from inglenook.ops.program import Linear, Program
+from inglenook.ops.weights import KeptWeight, WeightFormat
+
+MatrixKind = Literal["body", "head"]  # computed for every token, or for selected tokens only
+
+
+@dataclass(frozen=True)
+class Matrix:
+    kind: MatrixKind
+    num_weights: int
+    num_bytes: int
+    format: WeightFormat
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Of all matrices that a step multiplies with. An embedding that is only looked up costs nothing here."""
+
+    matrices: tuple[Matrix, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Read once per step, whatever the number of tokens."""
+        return sum(matrix.num_bytes for matrix in self.matrices)
+
+    @property
+    def format(self) -> WeightFormat:
+        """The one in which most weights of the layers are."""
+        body = [matrix for matrix in self.matrices if matrix.kind == "body"]
+        totals = {matrix.format: 0 for matrix in body}
+        for matrix in body:
+            totals[matrix.format] += matrix.num_weights
+        return max(totals, key=lambda name: totals[name])
+
+    def operations(self, num_tokens: int, num_selected: int) -> int:
+        """Two for each multiply-add."""
+        rows = {"body": num_tokens, "head": num_selected}
+        return sum(2 * rows[matrix.kind] * matrix.num_weights for matrix in self.matrices)
+
+    def least_seconds(self, num_tokens: int, num_selected: int, limits: Limits) -> float:
+        """The longer of reading the weights and of multiplying with them, at the machine's measured limits."""
+        is_float = self.format in ("f32", "f16", "bf16")
+        peak = (limits.bf16_gflop_s if is_float else limits.int8_gop_s) * 1e9
+        reading = self.num_bytes / (limits.read_gb_s * 1e9)
+        return max(reading, self.operations(num_tokens, num_selected) / peak)
+
+
+def step_cost(program: Program, kept: Mapping[str, KeptWeight]) -> StepCost:
+    """`kept` says in which format each weight lies in memory, and how large it is."""
+    matrices = []
+    for op in program.ops:
+        if isinstance(op, Linear):
+            kind: MatrixKind = "head" if op.out.rows == "selected" else "body"
+            for weight in op.weights:
+                matrix = kept[weight.name]
+                matrices.append(Matrix(kind, prod(weight.shape), matrix.num_bytes, matrix.format))
+    return StepCost(tuple(matrices))
