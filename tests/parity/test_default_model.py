@@ -22,19 +22,20 @@ from inglenook.ops.native import default_isa
 from inglenook.ops.program import CacheSpec, Executor
 from inglenook.text.tokenizer import Tokenizer
 
+CHAT = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 PROMPTS = [
     "The capital of France is",
     "Once upon a time, in a small village by the sea,",
-    "def fibonacci(n):\n    ",
-    "<|im_start|>user\nWhy is the sky blue?<|im_end|>\n<|im_start|>assistant\n",
-    "<|im_start|>user\nWrite a haiku about autumn.<|im_end|>\n<|im_start|>assistant\n",
-    "The three laws of thermodynamics are:\n1.",
-    "Ingredients: flour, eggs, milk, butter. Instructions: First,",
+    "def fibonacci(n):",
     "2, 4, 8, 16, 32,",
-    '{"name": "Ada Lovelace", "born": 1815, "profession":',
     "Dear Sir or Madam,\n\nI am writing to you because",
+    CHAT.format("Why is the sky blue?"),
+    CHAT.format("Write a haiku about autumn."),
+    CHAT.format("What are the three laws of thermodynamics?"),
+    CHAT.format("How do I make pancakes?"),
+    CHAT.format("Translate 'good morning' into Spanish and explain when to say it."),
 ]
-NUM_NEW_TOKENS = 48
+NUM_NEW_TOKENS = 64
 CACHE = CacheSpec(num_blocks=64, block_size=32, dtype="f16")
 
 
@@ -82,25 +83,25 @@ def continue_greedily(executor: Executor, prompts: list[list[int]]) -> list[Cont
 
 def test_greedy_continuations_match(reference: LlamaForCausalLM, continuations: list[Continuation]) -> None:
     """Both back ends see native's tokens; each says which token it would choose next."""
-    agreements = []
-    errors = []
+    agreements, margins, errors = [], [], []
     for continuation in continuations:
-        expected = logits_of(reference, continuation.token_ids).numpy()
-        agreements.append(continuation.logits.argmax(axis=1) == expected.argmax(axis=1))
-        errors.append(np.abs(continuation.logits - expected).mean() / expected.std())
-    new = [a[c.num_prompt_tokens - 1 :] for a, c in zip(agreements, continuations, strict=True)]
-    assert all(len(a) == NUM_NEW_TOKENS for a in new)
-    agreed_prefixes = [int(np.argmin(np.append(a, False))) for a in new]  # what greedy decoding has in common
-    rate = np.concatenate(new).mean()
-    rate_everywhere = np.concatenate(agreements).mean()
+        logits, expected = continuation.logits, logits_of(reference, continuation.token_ids).numpy()
+        chosen = logits.argmax(axis=1)
+        margin = expected.max(axis=1) - expected[np.arange(len(chosen)), chosen]
+        agreements.append((margin == 0)[continuation.num_prompt_tokens - 1 :])
+        margins.append(margin.max())
+        errors.append(np.abs(logits - expected).mean() / expected.std())
+    assert all(len(agreement) == NUM_NEW_TOKENS for agreement in agreements)
+    match_rate = np.concatenate(agreements).mean()
+    num_shared = [int(np.argmin(np.append(agreement, False))) for agreement in agreements]
     print(
-        f"top-1 match {rate:.2%} of new tokens, {rate_everywhere:.2%} of all; mean logit error {np.mean(errors):.2%} "
-        f"of their standard deviation; tokens in common {agreed_prefixes}"
+        f"top-1 match of new tokens {match_rate:.2%}; first tokens that greedy decoding has in common {num_shared}; "
+        f"mean logit error {np.mean(errors):.2%} of the standard deviation; largest margin lost {max(margins):.3f}"
     )
-    assert rate >= 0.97
-    assert rate_everywhere >= 0.95
-    assert min(agreed_prefixes) >= 1 and np.mean(agreed_prefixes) >= 16
-    assert np.mean(errors) < 0.03
+    assert match_rate >= 0.97  # 98.0 % (scalar) to 98.4 %
+    assert min(num_shared) >= 1 and np.mean(num_shared) >= 16
+    assert np.mean(errors) < 0.04  # 2.9 %, as int8 activations give in transformers too
+    assert max(margins) < 0.7  # only near ties fall to the other side
 
 
 def test_text_makes_sense(continuations: list[Continuation], default_gguf_path: Path) -> None:
