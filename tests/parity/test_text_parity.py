@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer as Backend
 from transformers import LlamaTokenizer, PreTrainedTokenizerFast
 from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
+from transformers.tokenization_utils_base import generate_merges
 
 from fixtures.chat_templates import TEMPLATES
 from fixtures.vocabularies import CORPUS, ODD_TEXTS, byte_level_metadata, sentencepiece_metadata
@@ -19,6 +21,7 @@ from inglenook.checkpoint.gguf_header import read_header
 from inglenook.errors import InvalidRequestError
 from inglenook.text.chat_template import ChatTemplate
 from inglenook.text.detokenizer import Detokenizer
+from inglenook.text.gguf_tokenizer import merges_from_scores
 from inglenook.text.tokenizer import Tokenizer
 
 TEXTS = ODD_TEXTS + CORPUS
@@ -110,14 +113,22 @@ def sentencepiece() -> Tokenizer:
     return Tokenizer.from_gguf(sentencepiece_metadata())
 
 
-def test_merges_are_those_of_transformers(sentencepiece: Tokenizer) -> None:
-    """Against transformers' own class for such vocabularies, with the merges that its converter derives."""
-    from transformers.tokenization_utils_base import generate_merges
-
+def transformers_merges() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """The vocabulary, and the merges that the converter of transformers derives from its scores."""
     tokens = sentencepiece_metadata()["tokenizer.ggml.tokens"]
     vocab = {token: token_id for token_id, token in enumerate(tokens)}
     scores = dict(zip(tokens, sentencepiece_metadata()["tokenizer.ggml.scores"], strict=True))
-    oracle = LlamaTokenizer(vocab=vocab, merges=generate_merges(vocab, scores), add_bos_token=True, legacy=True)
+    return vocab, generate_merges(vocab, scores)
+
+
+def test_merges_are_those_of_transformers() -> None:
+    vocab, merges = transformers_merges()
+    assert merges_from_scores(vocab, sentencepiece_metadata()["tokenizer.ggml.scores"]) == merges
+
+
+def test_sentencepiece_against_llama_tokenizer(sentencepiece: Tokenizer) -> None:
+    vocab, merges = transformers_merges()
+    oracle = LlamaTokenizer(vocab=vocab, merges=merges, add_bos_token=True, legacy=True)
     oracle.add_tokens([AddedToken("<think>", normalized=False)])
     for text in TEXTS:
         # The class puts no second space before a text that begins with one, nor before an empty text
@@ -133,14 +144,7 @@ def test_sentencepiece_as_published(sentencepiece: Tokenizer, text: str) -> None
 
 
 def _llama_2_oracle() -> Any:
-    from tokenizers import Tokenizer as Backend
-    from tokenizers import models, processors
-    from transformers.tokenization_utils_base import generate_merges
-
-    tokens = sentencepiece_metadata()["tokenizer.ggml.tokens"]
-    vocab = {token: token_id for token_id, token in enumerate(tokens)}
-    scores = dict(zip(tokens, sentencepiece_metadata()["tokenizer.ggml.scores"], strict=True))
-    merges = generate_merges(vocab, scores)
+    vocab, merges = transformers_merges()
     backend = Backend(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     backend.decoder = decoders.Sequence(

@@ -139,6 +139,14 @@ def test_messages_are_copied() -> None:
         render(SMOLLM2, [{"role": "user", "content": object()}])
 
 
+def test_deep_nesting() -> None:
+    value: list[Any] = []
+    for _ in range(5000):
+        value = [value]
+    with pytest.raises(InvalidRequestError, match="nested"):
+        render(SMOLLM2, tools=value)
+
+
 def test_runaway_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_template, "MAX_PROMPT_CHARACTERS", 1000)
     with pytest.raises(InvalidRequestError, match="1000 characters"):

@@ -5,7 +5,7 @@ import pytest
 from fixtures.chat_templates import LLAMA3, MISTRAL_STRICT, SMOLLM2
 from inglenook.errors import InvalidRequestError
 from inglenook.text.chat_template import ChatTemplate
-from inglenook.text.normalize import message_dicts, render_chat
+from inglenook.text.normalize import adapt, message_dicts, render_chat
 from inglenook.types import Message
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
@@ -92,6 +92,11 @@ def test_tool_turns_are_not_joined() -> None:
     ]
     rendered = render_chat(ChatTemplate(LLAMA3, TOKENS), chat, template_kwargs={"date_string": "2026"})
     assert rendered.prompt.count('{"name": "f", "parameters": {}}<|eot_id|>') == 2
+
+
+def test_tool_results_are_not_joined() -> None:
+    chat = [{"role": "tool", "content": "1"}, {"role": "tool", "content": "2"}]
+    assert adapt(chat) == (chat, [])
 
 
 def test_message_dicts() -> None:

@@ -38,8 +38,8 @@ def reference(
     tokenizer: Tokenizer, ids: list[int], stop: tuple[str, ...], include_stop: bool, min_tokens: int
 ) -> tuple[str, str | None]:
     """Decode ever more tokens, and cut at the first stop string that is complete."""
-    num_exempt = len("".join(pieces(tokenizer, ids)[:min_tokens]))
     text = tokenizer.decode(ids)
+    num_exempt = len(text if min_tokens >= len(ids) else "".join(pieces(tokenizer, ids)[:min_tokens]))
     for end in range(num_exempt + 1, len(text) + 1):
         found = [one for one in stop if text[:end].endswith(one)]
         if found:

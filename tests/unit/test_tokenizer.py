@@ -137,11 +137,12 @@ def test_other_threads_run_during_encode(byte_level: Tokenizer) -> None:
     ticker = threading.Thread(target=tick)
     ticker.start()
     num_before = num_ticks
-    byte_level.encode(text)
+    ids = byte_level.encode(text)
     num_within = num_ticks - num_before
     is_done.set()
     ticker.join()
     assert num_within >= 10
+    assert sum(len(byte_level.token_bytes(token_id)) for token_id in ids) == len(text), "nothing is cut"
 
 
 @pytest.mark.parametrize(

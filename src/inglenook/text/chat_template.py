@@ -183,6 +183,13 @@ def _with_reasoning_names(message: dict[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """A copy made of JSON's types only, so that a template can neither change nor call what it is given."""
+    try:
+        return _copy(value)
+    except RecursionError as error:
+        raise InvalidRequestError("The messages or tools are nested too deeply.", param="messages") from error
+
+
+def _copy(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -190,9 +197,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int | float):
         return int(value) if isinstance(value, int) else float(value)
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(item) for key, item in value.items()}
+        return {_copy(key): _copy(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_copy(item) for item in value]
     raise InvalidRequestError(
         f"A chat template can't be given a value of the type {type(value).__name__}; use JSON's types."
     )
