@@ -162,13 +162,15 @@ class LocalBackend:
             engine_request, warning = self._engine_request(request, prompt, param)
             warnings += (warning,) if warning and warning not in warnings else ()
             engine_requests += _samples(engine_request, request.num_choices, len(engine_requests))
+        is_continuation = not isinstance(request, ChatRequest) or request.continue_final_message
         choices = [
-            Choice(index, self._tokenizer, r.sampling, is_continuation=isinstance(request, CompletionRequest))
+            Choice(index, self._tokenizer, r.sampling, is_continuation=is_continuation)
             for index, r in enumerate(engine_requests)
         ]
         if echoed is not None:
             for choice in choices:
-                yield Delta(choice.index, echoed[choice.index // request.num_choices])
+                yield Delta(choice.index, echoed[choice.index // request.num_choices], warnings=warnings)
+                warnings = ()
         num_open = len(choices)
         streams = [self._choice_deltas(r, choice) for r, choice in zip(engine_requests, choices, strict=True)]
         async with aclosing(_merge(streams)) as deltas:
