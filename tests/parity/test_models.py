@@ -20,7 +20,12 @@ from fixtures.executors import BACKENDS, CACHE, NATIVE, open_executor
 from fixtures.rounded_reference import Rounding, logits_of, round_activations, to_bf16, to_int8_groups
 from fixtures.steps import PagedSequences, run_in_chunks
 from fixtures.tiny_models import TINY_MODELS, TOKENS, Encodings, save_tiny_gguf, save_tiny_model
+from inglenook.checkpoint.checkpoint import open_checkpoint
+from inglenook.config import Quantization
+from inglenook.ops import _native
 from inglenook.ops.program import CacheSpec, Executor
+from inglenook.ops.quantize import pack_matrix
+from inglenook.ops.weights import storage_format
 
 FLOAT_TOLERANCE = 2e-5  # up to 8e-6
 BF16_TOLERANCE = 6e-3  # up to 3.2e-3; against a reference that doesn't round activations, at least 1e-2
@@ -135,6 +140,22 @@ def test_native_on_quantised_weights(tmp_path: Path, encodings: Encodings, backe
     logits = run_plainly(open_executor(tmp_path / "model.gguf", backend))
     expected = logits_of(round_activations(model, to_int8_groups), PROMPT)
     assert rms_error(logits, expected) < INT8_TOLERANCE
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+@pytest.mark.parametrize("quantization", ["q8", "q4"])
+def test_quantised_while_loading(folder: Callable[..., Path], quantization: Quantization, backend: str) -> None:
+    path = folder("llama-tied")
+    logits = run_plainly(
+        open_executor(path, backend, weight_format=lambda t: storage_format(t, quantization=quantization))
+    )
+    model = load_reference(path, to_int8_groups)
+    tensors = open_checkpoint(path).tensors
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2:
+            packed = pack_matrix(_native.WeightStore(1), tensors[name], quantization)
+            parameter.data.copy_(torch.from_numpy(packed.unpack()))
+    assert rms_error(logits, logits_of(model, PROMPT)) < INT8_TOLERANCE
 
 
 # --- the same rows, however they are computed -------------------------------------------------------------------
