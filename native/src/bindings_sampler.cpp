@@ -1,7 +1,99 @@
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "bindings.h"
+#include "parallel.h"
+#include "philox.h"
+#include "sampler.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
 
 namespace inglenook {
 
-void bind_sampler(nanobind::module_&) {}
+namespace {
+
+using Logits = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Mask = nb::ndarray<const uint32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+// Below this many logits a second thread takes longer to start than it saves.
+constexpr int64_t kLogitsForThreads = 400'000;
+
+void check(const Logits& logits, size_t num_states, const std::optional<Mask>& mask) {
+  if (logits.shape(0) != num_states) throw std::invalid_argument("there must be one state for each row of logits");
+  if (mask && (mask->shape(0) != num_states || mask->shape(1) != (logits.shape(1) + 31) / 32)) {
+    throw std::invalid_argument("the mask must be [rows, ceil(vocabulary / 32)]");
+  }
+}
+
+nb::tuple to_tuple(const std::vector<Candidate>& top) {
+  nb::list entries;
+  for (const Candidate& candidate : top) entries.append(nb::make_tuple(candidate.id, candidate.value));
+  return nb::tuple(entries);
+}
+
+// (token ids, log-probabilities or None, top). Where a row can't be sampled, ValueError, and no state has advanced.
+nb::tuple sample(const Logits& logits, const std::vector<SamplerState*>& states, const std::optional<Mask>& mask,
+                 int threads) {
+  check(logits, states.size(), mask);
+  const int64_t num_rows = static_cast<int64_t>(states.size());
+  const int64_t vocab_size = static_cast<int64_t>(logits.shape(1));
+  std::vector<Sampled> results(states.size());
+  {
+    const nb::gil_scoped_release release;
+    const float* data = logits.data();
+    const uint32_t* bits = mask ? mask->data() : nullptr;
+    const int64_t mask_width = (vocab_size + 31) / 32;
+    parallel_for(num_rows * vocab_size < kLogitsForThreads ? 1 : threads, num_rows, 1, [&](int64_t row, int64_t) {
+      results[row] = sample_row(data + row * vocab_size, vocab_size, *states[row],
+                                bits == nullptr ? nullptr : bits + row * mask_width);
+    });
+  }
+  for (const Sampled& result : results) {
+    if (!result.error.empty()) throw std::invalid_argument(result.error);
+  }
+  nb::list tokens, logprobs, tops;
+  for (size_t row = 0; row < results.size(); ++row) {
+    states[row]->advance(results[row].token);
+    tokens.append(results[row].token);
+    const bool wants_logprobs = states[row]->params().num_logprobs >= 0;
+    logprobs.append(wants_logprobs ? nb::object(nb::float_(results[row].logprob)) : nb::none());
+    tops.append(to_tuple(results[row].top));
+  }
+  return nb::make_tuple(tokens, logprobs, tops);
+}
+
+}  // namespace
+
+void bind_sampler(nb::module_& m) {
+  nb::class_<SamplerState>(m, "SamplerState")
+      .def(
+          "__init__",
+          [](SamplerState* self, float temperature, float top_p, int32_t top_k, float min_p, float repetition_penalty,
+             float presence_penalty, float frequency_penalty, int64_t min_tokens, int32_t num_logprobs,
+             std::vector<std::pair<int32_t, float>> logit_bias, std::vector<int32_t> stop_token_ids, uint64_t seed,
+             const std::vector<int32_t>& prompt) {
+            new (self) SamplerState({temperature, top_p, top_k, min_p, repetition_penalty, presence_penalty,
+                                     frequency_penalty, min_tokens, num_logprobs, std::move(logit_bias),
+                                     std::move(stop_token_ids), seed},
+                                    prompt);
+          },
+          nb::kw_only(), "temperature"_a, "top_p"_a, "top_k"_a, "min_p"_a, "repetition_penalty"_a,
+          "presence_penalty"_a, "frequency_penalty"_a, "min_tokens"_a, "num_logprobs"_a, "logit_bias"_a,
+          "stop_token_ids"_a, "seed"_a, "prompt"_a)
+      .def_prop_ro("num_output", &SamplerState::num_output);
+  m.def("sample", &sample, "logits"_a, "states"_a, "mask"_a.none(), "threads"_a);
+  m.def("uniform", &philox_uniform, "seed"_a, "position"_a, "Number `position` of a request's random stream.");
+}
 
 }  // namespace inglenook

@@ -3,16 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "clones.h"
 #include "half.h"
 
-// The loops over r, 16 rows beside one another, are what the compiler vectorises; nothing is summed across lanes, so
-// every clone gives the same bits.
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
-#define INGLENOOK_CLONES __attribute__((target_clones("avx2", "default")))
-#else
-#define INGLENOOK_CLONES
-#endif
-
+// The loops over r, 16 rows beside one another, are what the compiler vectorises.
 namespace inglenook {
 
 namespace {

@@ -100,3 +100,35 @@ class WeightStore:
     ) -> PackedWeight: ...
     @property
     def nbytes(self) -> int: ...
+
+def probe_read(threads: int, bytes: int, seconds: float) -> float: ...
+def probe_int8(threads: int, isa: str, seconds: float) -> float: ...
+def probe_bf16(threads: int, isa: str, seconds: float) -> float: ...
+
+# --- bindings_sampler.cpp ---
+
+class SamplerState:
+    def __init__(
+        self,
+        *,
+        temperature: float,
+        top_p: float,
+        top_k: int,
+        min_p: float,
+        repetition_penalty: float,
+        presence_penalty: float,
+        frequency_penalty: float,
+        min_tokens: int,
+        num_logprobs: int,
+        logit_bias: list[tuple[int, float]],
+        stop_token_ids: list[int],
+        seed: int,
+        prompt: list[int],
+    ) -> None: ...
+    @property
+    def num_output(self) -> int: ...
+
+def sample(
+    logits: _Floats, states: list[SamplerState], mask: npt.NDArray[np.uint32] | None, threads: int
+) -> tuple[list[int], list[float | None], list[tuple[tuple[int, float], ...]]]: ...
+def uniform(seed: int, position: int) -> float: ...

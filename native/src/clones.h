@@ -1,0 +1,9 @@
+// Marks a function whose loops the compiler vectorises once for AVX2 and once for any processor; the loader picks.
+// None of them adds up across lanes in an order that depends on the width, so that all versions give the same bits.
+#pragma once
+
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
+#define INGLENOOK_CLONES __attribute__((target_clones("avx2", "default")))
+#else
+#define INGLENOOK_CLONES
+#endif

@@ -1,0 +1,149 @@
+#include "row_scan.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "clones.h"
+
+namespace inglenook {
+
+namespace {
+
+constexpr int64_t kScanBlock = 256;
+constexpr int kLanes = 16;
+
+// Integers in the order of the floats: comparing them needs no care for NaN, and vectorises.
+inline int32_t ordered(float value) {
+  const int32_t bits = std::bit_cast<int32_t>(value + 0.0f);  // -0 becomes +0
+  return bits ^ (bits >> 31 & 0x7fffffff);
+}
+
+// The largest ordered() of the row, and the block that holds it first.
+struct BlockScan {
+  int32_t best;
+  int64_t block;
+  bool has_nan;
+};
+
+INGLENOOK_CLONES
+BlockScan scan_blocks(const float* x, int64_t count) {
+  BlockScan scan{std::numeric_limits<int32_t>::min(), 0, false};
+  for (int64_t begin = 0; begin < count; begin += kScanBlock) {
+    const int64_t end = std::min(begin + kScanBlock, count);
+    int32_t best = std::numeric_limits<int32_t>::min();
+    uint32_t magnitude = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const int32_t key = ordered(x[i]);
+      best = key > best ? key : best;
+      const uint32_t size = std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu;
+      magnitude = size > magnitude ? size : magnitude;
+    }
+    if (magnitude > 0x7f800000u) scan.has_nan = true;
+    if (best > scan.best) {
+      scan.best = best;
+      scan.block = begin;
+    }
+  }
+  return scan;
+}
+
+INGLENOOK_CLONES
+bool has_above(const float* x, int64_t count, float threshold) {
+  int any = 0;
+  for (int64_t i = 0; i < count; ++i) any |= x[i] > threshold;
+  return any != 0;
+}
+
+void keep_best(std::vector<Candidate>& candidates, int64_t k) {
+  std::nth_element(candidates.begin(), candidates.begin() + (k - 1), candidates.end(), is_better);
+  candidates.resize(static_cast<size_t>(k));
+}
+
+// exp(v) for v <= 0: 2^n * polynomial(r), v = n ln 2 + r, |r| <= ln 2 / 2 (coefficients of the Taylor series to r^7).
+inline float exp_of_negative(float v) {
+  const float limited = v > -87.0f ? v : -87.0f;
+  const float shifted = limited * 1.44269504f + 12582912.0f;
+  const float n = shifted - 12582912.0f;
+  const float r = (limited - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.98412698e-4f;
+  p = p * r + 1.38888889e-3f;
+  p = p * r + 8.33333333e-3f;
+  p = p * r + 4.16666667e-2f;
+  p = p * r + 1.66666667e-1f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const float power = std::bit_cast<float>((std::bit_cast<int32_t>(shifted) - 0x4b400000 + 127) << 23);
+  return v > -87.0f ? p * power : 0.0f;
+}
+
+}  // namespace
+
+Largest find_largest(const float* x, int64_t count) {
+  const BlockScan scan = scan_blocks(x, count);
+  Largest result{{-std::numeric_limits<float>::infinity(), 0}, !scan.has_nan};
+  for (int64_t i = scan.block; i < count; ++i) {
+    if (ordered(x[i]) != scan.best) continue;
+    result.best = {x[i], static_cast<int32_t>(i)};
+    break;
+  }
+  if (!std::isfinite(result.best.value)) result.is_sound = false;
+  return result;
+}
+
+void find_best(const float* x, int64_t count, int64_t k, float floor, std::vector<Candidate>& best) {
+  constexpr int64_t kChunk = 64;
+  best.clear();
+  if (k <= 0) return;
+  const int64_t capacity = std::max<int64_t>(2 * std::min(k, count), kScanBlock);
+  float threshold = floor;  // ids ascend, so that a later value equal to the k-th best is never better
+  for (int64_t begin = 0; begin < count; begin += kChunk) {
+    const int64_t end = std::min(begin + kChunk, count);
+    if (!has_above(x + begin, end - begin, threshold)) continue;
+    for (int64_t i = begin; i < end; ++i) {
+      if (x[i] > threshold) best.push_back({x[i], static_cast<int32_t>(i)});
+    }
+    if (static_cast<int64_t>(best.size()) >= capacity && static_cast<int64_t>(best.size()) > k) {
+      keep_best(best, k);
+      threshold = std::max(threshold, best.back().value);
+    }
+  }
+  if (static_cast<int64_t>(best.size()) > k) keep_best(best, k);
+}
+
+INGLENOOK_CLONES
+void exponentiate(const float* x, int64_t count, float shift, float factor, float* weights) {
+  for (int64_t i = 0; i < count; ++i) weights[i] = exp_of_negative((x[i] - shift) * factor);
+}
+
+INGLENOOK_CLONES
+void cut_weights(float* weights, int64_t count, const Candidate& last) {
+  const float value = last.value;
+  const int32_t id = last.id;
+  for (int32_t i = 0; i < static_cast<int32_t>(count); ++i) {
+    const bool is_kept = (weights[i] > value) | ((weights[i] == value) & (i <= id));
+    weights[i] = is_kept ? weights[i] : 0.0f;
+  }
+}
+
+INGLENOOK_CLONES
+void sum_blocks(const float* weights, int64_t count, std::vector<double>& sums) {
+  sums.clear();
+  for (int64_t begin = 0; begin < count; begin += kSumBlock) {
+    const int64_t end = std::min(begin + kSumBlock, count);
+    float lanes[kLanes] = {};
+    int64_t i = begin;
+    for (; i + kLanes <= end; i += kLanes) {
+      for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += weights[i + lane];
+    }
+    double sum = 0.0;
+    for (const float lane : lanes) sum += static_cast<double>(lane);
+    for (; i < end; ++i) sum += static_cast<double>(weights[i]);
+    sums.push_back(sum);
+  }
+}
+
+}  // namespace inglenook

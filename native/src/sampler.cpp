@@ -1,0 +1,198 @@
+#include "sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "philox.h"
+
+namespace inglenook {
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kGreedyTemperature = 1e-5f;  // below, only the best token has any weight
+constexpr float kLowestLogprob = -9999.0f;   // stands for minus infinity, which JSON can't say
+
+// Memory of one thread, reused from row to row.
+struct Scratch {
+  std::vector<float> logits;
+  std::vector<float> weights;
+  std::vector<double> sums;
+  std::vector<Candidate> candidates;
+};
+
+void apply_mask(float* logits, int64_t count, const uint32_t* mask) {
+  for (int64_t begin = 0; begin < count; begin += 32, ++mask) {
+    if (*mask == ~uint32_t{0}) continue;
+    const int64_t end = std::min<int64_t>(begin + 32, count);
+    for (int64_t i = begin; i < end; ++i) {
+      if ((*mask >> (i - begin) & 1u) == 0) logits[i] = -kInfinity;
+    }
+  }
+}
+
+double total_of(const std::vector<double>& sums) {
+  double total = 0.0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
+// The last of the fewest best candidates whose weights add up to at least `target`. O(candidates): halves, by
+// nth_element, whichever side holds it.
+Candidate last_of_nucleus(std::vector<Candidate>& candidates, double target) {
+  auto low = candidates.begin();
+  auto high = candidates.end();
+  while (high - low > 1) {
+    const auto middle = low + (high - low) / 2;
+    std::nth_element(low, middle, high, is_better);
+    double upper = 0.0;
+    for (auto it = low; it != middle; ++it) upper += static_cast<double>(it->value);
+    if (upper >= target) {
+      high = middle;
+    } else {
+      target -= upper;
+      low = middle;
+    }
+  }
+  return *low;
+}
+
+// Zeroes the weights that top_k and top_p leave out. The best token's weight is 1.
+void limit_weights(const SamplerParams& params, int64_t count, Scratch& scratch) {
+  float* weights = scratch.weights.data();
+  const bool has_top_k = params.top_k > 0 && params.top_k < count;
+  const bool has_top_p = params.top_p < 1.0f;
+  if (!has_top_k && !has_top_p) return;
+  double total = 0.0;
+  if (has_top_k) {
+    find_best(weights, count, params.top_k, 0.0f, scratch.candidates);
+    for (const Candidate& candidate : scratch.candidates) total += static_cast<double>(candidate.value);
+  } else {
+    // Weights below (1 - top_p) * total / count add up to less than 1 - top_p: all of them are left out.
+    sum_blocks(weights, count, scratch.sums);
+    total = total_of(scratch.sums);
+    const double floor = 0.999 * (1.0 - static_cast<double>(params.top_p)) * total / static_cast<double>(count);
+    find_best(weights, count, count, static_cast<float>(floor), scratch.candidates);
+  }
+  const Candidate last = has_top_p ? last_of_nucleus(scratch.candidates, static_cast<double>(params.top_p) * total)
+                                   : *std::max_element(scratch.candidates.begin(), scratch.candidates.end(), is_better);
+  cut_weights(weights, count, last);
+}
+
+// The token that holds `uniform` when [0, 1) is shared out by weight, in the order of the ids.
+int32_t pick(const std::vector<float>& weights, int64_t count, double uniform, std::vector<double>& sums) {
+  sum_blocks(weights.data(), count, sums);
+  double target = uniform * total_of(sums);
+  size_t block = 0;
+  while (block + 1 < sums.size() && target >= sums[block]) target -= sums[block++];
+  int64_t chosen = -1;
+  const int64_t begin = static_cast<int64_t>(block) * kSumBlock;
+  for (int64_t i = begin; i < std::min(begin + kSumBlock, count); ++i) {
+    if (!(weights[static_cast<size_t>(i)] > 0.0f)) continue;
+    chosen = i;
+    target -= static_cast<double>(weights[static_cast<size_t>(i)]);
+    if (target < 0.0) break;
+  }
+  // Rounding may leave the last block reached without a weight: the last token that has one holds the end of [0, 1).
+  for (int64_t i = begin; chosen < 0; --i) {
+    if (weights[static_cast<size_t>(i)] > 0.0f) chosen = i;
+  }
+  return static_cast<int32_t>(chosen);
+}
+
+int32_t draw(const float* logits, int64_t count, float largest, const SamplerState& state, Scratch& scratch) {
+  const SamplerParams& params = state.params();
+  scratch.weights.resize(static_cast<size_t>(count));
+  exponentiate(logits, count, largest, 1.0f / params.temperature, scratch.weights.data());
+  if (params.min_p > 0.0f) {
+    // Every weight of at least min_p is better than a weight just below it.
+    cut_weights(scratch.weights.data(), count, {std::nextafter(params.min_p, 0.0f), -1});
+  }
+  limit_weights(params, count, scratch);
+  const double uniform = philox_uniform(params.seed, static_cast<uint64_t>(state.num_output()));
+  return pick(scratch.weights, count, uniform, scratch.sums);
+}
+
+// Log-probabilities of the model's own distribution: of the chosen token and of the best ones.
+void add_logprobs(const float* logits, int64_t count, float largest, int32_t num_best, Sampled& sampled,
+                  Scratch& scratch) {
+  scratch.weights.resize(static_cast<size_t>(count));
+  exponentiate(logits, count, largest, 1.0f, scratch.weights.data());
+  sum_blocks(scratch.weights.data(), count, scratch.sums);
+  const double log_total = std::log(total_of(scratch.sums)) + static_cast<double>(largest);
+  const auto logprob = [&](float logit) {
+    const float value = static_cast<float>(static_cast<double>(logit) - log_total);
+    return value > kLowestLogprob ? value : kLowestLogprob;
+  };
+  sampled.logprob = logprob(logits[sampled.token]);
+  find_best(logits, count, num_best, -kInfinity, sampled.top);
+  std::sort(sampled.top.begin(), sampled.top.end(), is_better);
+  for (Candidate& candidate : sampled.top) candidate.value = logprob(candidate.value);
+}
+
+}  // namespace
+
+SamplerState::SamplerState(SamplerParams params, const std::vector<int32_t>& prompt) : params_(std::move(params)) {
+  if (params_.repetition_penalty == 1.0f) return;
+  for (const int32_t token : prompt) output_counts_.try_emplace(token, 0);
+}
+
+bool SamplerState::has_penalties() const {
+  return params_.repetition_penalty != 1.0f || params_.presence_penalty != 0.0f || params_.frequency_penalty != 0.0f;
+}
+
+bool SamplerState::changes_logits() const {
+  return !params_.logit_bias.empty() || num_output_ < params_.min_tokens || !output_counts_.empty();
+}
+
+void SamplerState::change_logits(float* logits) const {
+  for (const auto& [token, bias] : params_.logit_bias) logits[token] += bias;
+  if (num_output_ < params_.min_tokens) {
+    for (const int32_t token : params_.stop_token_ids) logits[token] = -kInfinity;
+  }
+  for (const auto& [token, count] : output_counts_) {
+    float& logit = logits[token];
+    logit = logit > 0.0f ? logit / params_.repetition_penalty : logit * params_.repetition_penalty;
+    if (count == 0) continue;
+    logit -= params_.presence_penalty + params_.frequency_penalty * static_cast<float>(count);
+  }
+}
+
+void SamplerState::advance(int32_t token) {
+  ++num_output_;
+  if (has_penalties()) ++output_counts_[token];
+}
+
+Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& state, const uint32_t* mask) {
+  thread_local Scratch scratch;
+  const SamplerParams& params = state.params();
+  Sampled sampled;
+  const Largest raw = find_largest(logits, vocab_size);
+  if (!raw.is_sound) {
+    sampled.error = "the logits hold NaN or infinity";
+    return sampled;
+  }
+  const float* changed = logits;
+  Largest largest = raw;
+  if (mask != nullptr || state.changes_logits()) {
+    scratch.logits.assign(logits, logits + vocab_size);
+    state.change_logits(scratch.logits.data());
+    if (mask != nullptr) apply_mask(scratch.logits.data(), vocab_size, mask);
+    changed = scratch.logits.data();
+    largest = find_largest(changed, vocab_size);
+    if (!largest.is_sound) {
+      sampled.error = "no token is allowed";
+      return sampled;
+    }
+  }
+  sampled.token = params.temperature < kGreedyTemperature
+                      ? largest.best.id
+                      : draw(changed, vocab_size, largest.best.value, state, scratch);
+  if (params.num_logprobs >= 0) {
+    add_logprobs(logits, vocab_size, raw.best.value, params.num_logprobs, sampled, scratch);
+  }
+  return sampled;
+}
+
+}  // namespace inglenook

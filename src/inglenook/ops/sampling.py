@@ -1,0 +1,94 @@
+"""Chooses tokens from logits: the Python face of native/src/sampler.cpp.
+
+Order: logit bias, bans, penalties, temperature, min-p, top-k, top-p, then a draw. Each request has a random stream of
+its own (Philox4x32-10, Salmon et al. 2011; key: the seed, counter: the number of tokens put out), so that what it
+draws depends on no other request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from inglenook.errors import EngineError, InvalidRequestError
+from inglenook.ops import _native
+from inglenook.types import SamplingParams
+
+
+class SamplerState:
+    """What one request's next choice depends on besides the logits: parameters, tokens so far, place in its stream.
+
+    `stop_token_ids` can't be chosen before params.min_tokens tokens are out. `seed` is a signed 64-bit integer.
+    A temperature below 1e-5 is greedy: the largest logit, of equal ones the lowest id.
+    Raises InvalidRequestError where logit_bias names a token that isn't in the vocabulary.
+    """
+
+    def __init__(
+        self,
+        params: SamplingParams,
+        *,
+        vocab_size: int,
+        seed: int,
+        prompt_token_ids: Sequence[int],
+        stop_token_ids: frozenset[int],
+    ) -> None:
+        for token_id in params.logit_bias:
+            if not 0 <= token_id < vocab_size:
+                raise InvalidRequestError(
+                    f"logit_bias names the token {token_id}; the vocabulary has the tokens 0 to {vocab_size - 1}.",
+                    param="logit_bias",
+                )
+        assert all(0 <= token_id < vocab_size for token_id in prompt_token_ids)
+        self.native = _native.SamplerState(
+            temperature=params.temperature,
+            top_p=params.top_p,
+            top_k=min(max(params.top_k, 0), vocab_size),
+            min_p=params.min_p,
+            repetition_penalty=params.repetition_penalty,
+            presence_penalty=params.presence_penalty,
+            frequency_penalty=params.frequency_penalty,
+            min_tokens=params.min_tokens,
+            num_logprobs=-1 if params.logprobs is None else params.logprobs,
+            logit_bias=list(params.logit_bias.items()),
+            stop_token_ids=[token_id for token_id in stop_token_ids if 0 <= token_id < vocab_size],
+            seed=seed % 2**64,
+            prompt=list(prompt_token_ids) if params.repetition_penalty != 1.0 else [],
+        )
+
+    @property
+    def num_output(self) -> int:
+        """Tokens chosen so far."""
+        return self.native.num_output
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """One entry a row. `logprobs` is None, and `top` empty, for rows whose parameters don't ask for them.
+
+    Log-probabilities are those of the untouched logits, no lower than -9999; `top` is likeliest first.
+    """
+
+    token_ids: list[int]
+    logprobs: list[float | None]
+    top: list[tuple[tuple[int, float], ...]]
+
+
+def sample(
+    logits: npt.NDArray[np.float32],
+    states: Sequence[SamplerState],
+    threads: int = 1,
+    *,
+    mask: npt.NDArray[np.uint32] | None = None,
+) -> SampleResult:
+    """Choose a token for every row of logits, [rows, vocabulary], and advance its state.
+
+    `mask`, [rows, ceil(vocabulary / 32)], has bit i of word j set where token 32 * j + i is allowed.
+    Raises EngineError where a row holds NaN or infinity, or no token is allowed; then no state has advanced.
+    """
+    try:
+        return SampleResult(*_native.sample(logits, [state.native for state in states], mask, threads))
+    except ValueError as error:
+        raise EngineError(f"No token could be chosen: {error}.") from error
