@@ -48,30 +48,28 @@ inline UintLanes choose(IntLanes mask, UintLanes then, UintLanes otherwise) {
   return (then & bits) | (otherwise & ~bits);
 }
 
-// IEEE binary16, by moving the exponent's bias; subnormals through a float subtraction.
+// IEEE binary16: shifted into place, its exponent is 112 too small, which a product puts right for subnormals as well.
 inline Vec load(const uint16_t* f16) {
   HalfLanes half;
   std::memcpy(&half, f16, sizeof(half));
   const UintLanes wide = __builtin_convertvector(half, UintLanes);
-  const UintLanes sign = (wide & 0x8000u) << 16;
   const UintLanes rest = (wide & 0x7fffu) << 13;
-  const UintLanes normal = rest + (112u << 23);
-  const UintLanes infinite = rest + (224u << 23);
-  const Lanes tiny = bits_as<Lanes>(rest + (113u << 23)) - bits_as<Lanes>(UintLanes{} + (113u << 23));
-  UintLanes bits = choose(rest >= (0x7c00u << 13), infinite, normal);
-  bits = choose(rest < (0x0400u << 13), bits_as<UintLanes>(tiny), bits);
-  return {bits_as<Lanes>(bits | sign)};
+  const UintLanes finite = bits_as<UintLanes>(bits_as<Lanes>(rest) * 0x1p112f);
+  const IntLanes is_special = bits_as<IntLanes>(rest) >= (0x7c00 << 13);  // infinite or NaN
+  const UintLanes exponent = bits_as<UintLanes>(is_special) & 0x7f800000u;
+  return {bits_as<Lanes>(finite | exponent | (wide & 0x8000u) << 16)};
 }
 inline void store(uint16_t* f16, Vec a) {
   const UintLanes bits = bits_as<UintLanes>(a.v);
   const UintLanes sign = (bits >> 16) & 0x8000u;
   const UintLanes rest = bits & 0x7fffffffu;
+  const IntLanes size = bits_as<IntLanes>(rest);  // signed: old processors compare nothing else
   const UintLanes normal = (rest - (112u << 23) + 0xfffu + ((rest >> 13) & 1u)) >> 13;
   // Adding 0.5 shifts a subnormal's bits to the lower end, rounded to nearest even.
   const UintLanes tiny = bits_as<UintLanes>(bits_as<Lanes>(rest) + 0.5f) - (126u << 23);
-  UintLanes half = choose(rest < (113u << 23), tiny, normal);
-  half = choose(rest >= (143u << 23), UintLanes{} + 0x7c00u, half);
-  half = choose(rest > (255u << 23), UintLanes{} + 0x7e00u, half) | sign;
+  UintLanes half = choose(size < (113 << 23), tiny, normal);
+  half = choose(size >= (143 << 23), UintLanes{} + 0x7c00u, half);
+  half = choose(size > (255 << 23), UintLanes{} + 0x7e00u, half) | sign;
   const HalfLanes narrow = __builtin_convertvector(half, HalfLanes);
   std::memcpy(f16, &narrow, sizeof(narrow));
 }
