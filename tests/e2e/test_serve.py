@@ -19,14 +19,14 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Server
 
-QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+QUESTION = [{"role": "user", "content": "Why is the sky blue?"}]
 
 
 def test_chat_with_the_openai_client(server: Server) -> None:
     answer = server.client().chat.completions.create(
         model="smollm2:135m", messages=QUESTION, temperature=0, max_tokens=32
     )
-    assert "Paris" in answer.choices[0].message.content
+    assert "scattering" in answer.choices[0].message.content
     assert answer.choices[0].finish_reason in ("stop", "length")
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
@@ -222,10 +222,10 @@ def test_port_taken(default_model: str) -> None:
 
 def test_chat_command(server: Server) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "inglenook", "chat", "--url", server.url, "--temperature", "0", "Capital of France?"],
+        [sys.executable, "-m", "inglenook", "chat", "--url", server.url, "--temperature", "0", "Why is the sky blue?"],
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert run.returncode == 0, run.stderr
-    assert "Paris" in run.stdout
+    assert "scattering" in run.stdout
