@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <iterator>
 
 #include "half.h"
@@ -15,11 +16,9 @@ namespace {
 namespace quantized {
 
 constexpr int kLanes = 16;
-constexpr int kMaxDirectRows = 1;
-constexpr int kDirectVectors = 1;
-constexpr int kExpandedTiles = 1;
-constexpr int kExpandedVectors = 1;
-constexpr int kExpandedRows = 2;
+constexpr int kMaxRows = 2;
+using RowSizes = std::integer_sequence<int, 1, 2>;
+constexpr int kRowsOfWholeTiles = kMaxRows;
 constexpr bool kSignedEight = false;
 
 struct Bytes {
@@ -44,7 +43,6 @@ inline Bytes load_bytes(const uint8_t* p) {
   std::memcpy(result.v, p, sizeof result.v);
   return result;
 }
-inline void store_bytes(uint8_t* p, const Bytes& b) { std::memcpy(p, b.v, sizeof b.v); }
 inline Bytes low_nibbles(const Bytes& b) {
   return each<Bytes>([&](int i) { return static_cast<uint8_t>(b.v[i] & 0x0f); });
 }
@@ -89,6 +87,11 @@ inline Floats load_first(const float* p, int64_t count) {
 }
 inline void store_first(float* p, const Floats& a, int64_t count) {
   std::memcpy(p, a.v, sizeof(float) * static_cast<size_t>(std::min<int64_t>(count, kLanes)));
+}
+
+// sums[i] = x[2i] + x[2i + 1]
+inline void add_pairs(const int32_t* x, int64_t count, int32_t* sums) {
+  for (int64_t i = 0; i < count; ++i) sums[i] = x[2 * i] + x[2 * i + 1];
 }
 
 using Quad = const int8_t*;
