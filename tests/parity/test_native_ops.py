@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.single_ops import Record, always, executor_arguments, record_program, reference, run_rows
+from fixtures.single_ops import (
+    Record,
+    always,
+    executor_arguments,
+    float_tensor,
+    record_program,
+    reference,
+    run_rows,
+)
 from inglenook.ops.native import NativeExecutor, available_isas
-from inglenook.ops.program import AttentionSpec, Buffer, CacheSpec, Program, RopeSpec
-from inglenook.ops.weights import WeightFormat
+from inglenook.ops.program import AttentionSpec, Buffer, CacheSpec, Program, RopeSpec, Weight
+from inglenook.ops.weights import HostTensor, WeightFormat
 
 pytestmark = pytest.mark.parametrize("isa", available_isas())
 WIDTHS = [1, 15, 16, 33, 64, 200]
@@ -213,3 +221,98 @@ def test_keys_and_values_too_large_for_float16_saturate(isa: str) -> None:
     )
     expected = np.clip(x[:, 32:].astype(np.float64), -65504, 65504)
     assert_close(run_rows(executor, 3, cache), np.cumsum(expected, axis=0) / [[1], [2], [3]], 1e-3)
+
+
+# --- embedding ------------------------------------------------------------------------------------------------------
+
+
+def test_every_float16_is_read_exactly(isa: str) -> None:
+    """Subnormals, infinities and NaN among them."""
+    table = np.arange(2**16, dtype=np.uint16).reshape(1024, 64)
+    program = Program()
+    program.set_output(program.select_rows(program.embed(program.weight("x", 1024, 64))))
+    tensors = {"x": HostTensor("x", (1024, 64), "f16", table.reshape(-1).view(np.uint8))}
+    cache = CacheSpec(64, 16, "f32")
+    executor = NativeExecutor(
+        program, tensors, threads=2, weight_format=always("f16"), isa=isa, **executor_arguments(1024, cache)
+    )
+    np.testing.assert_array_equal(run_rows(executor, 1024, cache), table.view(np.float16).astype(np.float32))
+
+
+def test_embedding_of_rounded_weights(isa: str) -> None:
+    x = random(50, 37)
+    for format, rounding in ROUNDING.items():
+        program = Program()
+        program.set_output(program.select_rows(program.embed(program.weight("x", 50, 37))))
+        executor = NativeExecutor(
+            program,
+            {"x": float_tensor("x", x)},
+            threads=1,
+            weight_format=always(format),
+            isa=isa,
+            **executor_arguments(50),
+        )
+        np.testing.assert_array_equal(run_rows(executor, 50), rounding(x))
+
+
+# --- the plan -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_random_programs(isa: str, data: st.DataObject) -> None:
+    """Whatever is fused, done in place or shares memory: each program computes what the reference computes."""
+    program = Program()
+    width = data.draw(st.sampled_from([8, 32, 40]))
+    num_rows = data.draw(st.integers(1, 40))
+    buffers = [program.embed(program.weight("x", 40, width))]
+    names = iter(range(1000))
+
+    def any_buffer() -> Buffer:
+        return data.draw(st.sampled_from(buffers[-6:]))
+
+    def weight(*shape: int) -> Weight:
+        return program.weight(f"w{next(names)}", *shape)
+
+    for _ in range(data.draw(st.integers(1, 14))):
+        kind = data.draw(
+            st.sampled_from(["add", "add", "scale", "softcap", "norm", "linear", "linear", "fused", "attend"])
+        )
+        x = any_buffer()
+        if kind == "add":
+            buffers.append(program.add(x, any_buffer()))
+        elif kind == "scale":
+            buffers.append(program.scale(x, 0.7))
+        elif kind == "softcap":
+            buffers.append(program.softcap(x, 2.0))
+        elif kind == "norm":
+            buffers.append(program.rms_norm(x, weight(width), 1e-3))
+        elif kind == "linear":
+            buffers.append(program.linear(x, weight(width, width)))
+        elif kind == "fused":
+            wide = program.linear(x, weight(width, width), weight(width, width))
+            buffers += program.split(wide, width, width)
+            buffers.append(program.act_mul(buffers[-2], any_buffer(), "silu"))
+        else:
+            q, k, v = program.split(program.linear(x, *(weight(width, width) for _ in range(3))), width, width, width)
+            program.rope(k, 8, RopeSpec((1.0, 0.1)))
+            spec = AttentionSpec(len(program.kv_layers), width // 8, width // 8, 8, 0.3)
+            buffers.append(program.attention(q, k, v, spec))
+    program.set_output(program.select_rows(any_buffer()))
+    rng = np.random.default_rng(0)
+    tensors = {
+        name: float_tensor(
+            name, rng.standard_normal(weight.shape) * (0.2 if name != "x" and len(weight.shape) > 1 else 1)
+        )
+        for name, weight in program.weights.items()
+    }
+    executor = NativeExecutor(
+        program,
+        tensors,
+        threads=data.draw(st.sampled_from([1, 2, 5])),
+        weight_format=always("f32"),
+        isa=isa,
+        **executor_arguments(num_rows),
+    )
+    for _ in range(2):  # what the first run leaves behind must not matter
+        assert_close(run_rows(executor, num_rows), reference(program, tensors, num_rows), 3e-5)
