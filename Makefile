@@ -32,6 +32,7 @@ $(VENV)/bin/python:
 
 # Editable: a change of Python takes effect at once, a change of C++ at the next make.
 $(VENV)/.installed: $(NATIVE) | $(VENV)/bin/python
+	@echo "Installing inglenook into $(VENV) and building its kernels: a minute or two ..."
 	$(PIP) install -q -e .
 	@touch $@
 
