@@ -43,7 +43,9 @@ class ModelSettings:
     dtype: DType = setting("auto", "Format of weights that aren't quantised; auto keeps the checkpoint's.")
     quantization: Quantization | None = setting(None, "Quantise 16- and 32-bit weights while loading.")
     max_model_len: int | None = setting(None, "Context length in tokens; default: the largest that fits.", minimum=1)
-    seed: int = setting(0, "Seed for random weights and for requests that bring none.")
+    seed: int | None = setting(
+        None, "Seed of random weights, and of the seeds drawn for requests that bring none; default: drawn anew."
+    )
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import asyncio
 import itertools
 import queue
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from inglenook.config import DEFAULT_MODEL, EngineSettings, ModelSettings, resolve
+from inglenook.config import EngineSettings, ModelSettings, resolve
 from inglenook.errors import ConfigError, InvalidRequestError
 from inglenook.types import (
     ChatRequest,
@@ -53,27 +53,29 @@ class LLM:
     """A model in this process.
 
     `model` is a catalogue name, a path or a source, as for `inglenook serve`; further keywords are the fields of
-    ModelSettings and EngineSettings. Methods may be called from several threads; requests that run at the same
-    time share the engine's steps. Close it, or use it in a `with` statement, to free the memory.
+    ModelSettings and EngineSettings, which the environment may set too (INGLENOOK_THREADS). Methods may be called
+    from several threads; requests that run at the same time share the engine's steps. Close it, or use it in a `with`
+    statement, to free the memory.
 
     Raises ConfigError for unknown settings, ModelSourceError, CheckpointError or OutOfMemoryError where the model
     can't be had or doesn't fit.
     """
 
-    def __init__(self, model: str = DEFAULT_MODEL, **settings: Any) -> None:
+    def __init__(self, model: str | None = None, **settings: Any) -> None:
         from inglenook.backends.local import load_local_backend
-        from inglenook.settings import home_folder
+        from inglenook.settings import gather, home_folder
         from inglenook.store.store import ModelStore
 
-        model_settings = ModelSettings(model=model, **_take(ModelSettings, settings))
-        engine_settings = EngineSettings(**_take(EngineSettings, settings))
-        if settings:
+        allowed = _names(ModelSettings) | _names(EngineSettings)
+        unknown = settings.keys() - allowed
+        if unknown:
             raise ConfigError(
-                f"Unknown settings: {', '.join(sorted(settings))}. "
-                f"Allowed are {', '.join(sorted(_names(ModelSettings) | _names(EngineSettings)))}."
+                f"Unknown settings: {', '.join(sorted(unknown))}. Allowed are {', '.join(sorted(allowed))}."
             )
-        files = ModelStore(home_folder()).resolve(model)
-        self._backend: LocalBackend = load_local_backend(files, model_settings, resolve(engine_settings))
+        values = gather((ModelSettings, EngineSettings), flags={"model": model, **settings})
+        model_settings = values.build(ModelSettings)
+        files = ModelStore(home_folder()).resolve(model_settings.model)
+        self._backend: LocalBackend = load_local_backend(files, model_settings, resolve(values.build(EngineSettings)))
         self._ids = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="inglenook-llm", daemon=True)
@@ -169,6 +171,7 @@ class LLM:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop.is_closed():
+            work.close()
             raise ConfigError("This LLM is closed; make a new one.")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
@@ -239,9 +242,3 @@ def _message(turn: Mapping[str, Any]) -> Message:
 
 def _names(settings: type) -> set[str]:
     return {f.name for f in fields(settings)}
-
-
-def _take(settings: type, given: dict[str, Any]) -> dict[str, Any]:
-    """Move the fields of `settings` out of `given`."""
-    mine: Iterable[str] = _names(settings) & given.keys()
-    return {name: given.pop(name) for name in list(mine)}

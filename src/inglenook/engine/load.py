@@ -110,7 +110,7 @@ def _open_dummy(path: Path | None, model: ModelSettings) -> tuple[Checkpoint, Mo
         )
     config = read_config(values, format="dummy")
     program = build_program(config)
-    return open_dummy(values, program.weights, _dummy_encoding(model), model.seed), config, program
+    return open_dummy(values, program.weights, _dummy_encoding(model), model.seed or 0), config, program
 
 
 def _dummy_encoding(model: ModelSettings) -> DummyEncoding:
@@ -246,7 +246,10 @@ class _Loading:
         from inglenook.engine.model_runner import ModelRunner
 
         return ModelRunner(
-            self._make_executor(plan), vocab_size=self.config.vocab_size, threads=self.engine.threads or 1
+            self._make_executor(plan),
+            vocab_size=self.config.vocab_size,
+            threads=self.engine.threads or 1,
+            seed=self.model.seed,
         )
 
     def _make_executor(self, plan: Plan) -> Executor:

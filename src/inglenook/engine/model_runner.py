@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,16 @@ from inglenook.ops.sampling import SamplerState, sample
 
 
 class ModelRunner:
-    """Runs steps on an executor. Owns it; not thread-safe."""
+    """Runs steps on an executor. Owns it; not thread-safe.
 
-    def __init__(self, executor: Executor, *, vocab_size: int, threads: int = 1) -> None:
+    Requests without a seed get one drawn: from the system, or from a sequence that begins with `seed`.
+    """
+
+    def __init__(self, executor: Executor, *, vocab_size: int, threads: int = 1, seed: int | None = None) -> None:
         self._executor = executor
         self._vocab_size = vocab_size
         self._threads = threads
+        self._seeds = random.SystemRandom() if seed is None else random.Random(seed)
 
     def prepare(self, sequence: Sequence) -> None:
         request = sequence.request
@@ -29,7 +33,7 @@ class ModelRunner:
         sequence.sampler = SamplerState(
             request.sampling,
             vocab_size=self._vocab_size,
-            seed=int.from_bytes(os.urandom(8), "little", signed=True) if seed is None else seed,
+            seed=self._seeds.getrandbits(63) if seed is None else seed,
             prompt_token_ids=request.prompt_token_ids,
             stop_token_ids=sequence.stop_token_ids,
         )

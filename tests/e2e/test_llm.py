@@ -1,0 +1,102 @@
+"""The Python API on the default model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from inglenook import LLM, SamplingParams
+from inglenook.errors import ConfigError, ContextLengthError, InvalidRequestError
+
+QUESTION = [{"role": "user", "content": "Why is the sky blue?"}]
+
+
+@pytest.fixture(scope="module")
+def llm(default_model: str) -> Iterator[LLM]:
+    with LLM(default_model, max_model_len=512) as opened:
+        yield opened
+
+
+def test_chat(llm: LLM) -> None:
+    answer = llm.chat(QUESTION, max_tokens=32, temperature=0.0)
+    assert "scattering" in str(answer)
+    assert answer.finish_reason == "length"
+    assert answer.usage.completion_tokens == 32
+
+
+def test_generate_keeps_the_order_of_prompts_and_choices(llm: LLM) -> None:
+    answers = llm.generate(["One, two,", "A, B,"], n=2, max_tokens=4, temperature=0.0)
+    assert [answer.text for answer in answers[:2]] == [answers[0].text] * 2
+    assert "three" in answers[0].text
+    assert "C" in answers[2].text
+
+
+def test_token_ids_as_prompt_and_sampling_params(llm: LLM) -> None:
+    params = SamplingParams(max_tokens=8, temperature=0.7, seed=3, logprobs=2)
+    first, again = llm.generate([300, 301, 302], params)[0], llm.generate([[300, 301, 302]], params)[0]
+    assert first.token_ids == again.token_ids
+    assert len(first.logprobs[0].top) == 2
+
+
+def test_stream_gives_the_same_text(llm: LLM) -> None:
+    pieces = list(llm.stream(QUESTION, max_tokens=24, temperature=0.0))
+    assert len(pieces) > 12
+    assert "".join(piece.text for piece in pieces) == llm.chat(QUESTION, max_tokens=24, temperature=0.0).text
+    assert pieces[-1].finish_reason == "length"
+
+
+def test_leaving_a_stream_cancels_it(llm: LLM) -> None:
+    for piece in llm.stream("Endless story:", max_tokens=400, ignore_eos=True):
+        assert piece.finish_reason is None
+        break
+    assert llm.generate("Next:", max_tokens=2)[0].usage.completion_tokens == 2
+    assert llm.stats().gauges["num_requests_running"] == 0
+
+
+def test_errors_name_what_was_wrong(llm: LLM) -> None:
+    with pytest.raises(InvalidRequestError, match="temprature"):
+        llm.generate("x", temprature=1)
+    with pytest.raises(InvalidRequestError, match="temperature"):
+        llm.generate("x", temperature=-1)
+    with pytest.raises(InvalidRequestError, match="role"):
+        llm.chat([{"content": "x"}])
+    with pytest.raises(ContextLengthError, match="512"):
+        llm.generate("word " * 600)
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ConfigError, match="max_model_length"):
+        LLM(max_model_length=5)
+    with pytest.raises(ConfigError, match="threads"):
+        LLM(threads=0)
+
+
+def test_a_seed_for_requests_without_one(default_model: str) -> None:
+    def draw() -> str:
+        with LLM(default_model, max_model_len=256, seed=11) as llm:
+            return llm.generate("My favourite word is", max_tokens=12)[0].text
+
+    assert draw() == draw()
+
+
+def test_a_closed_llm_says_so(default_model: str) -> None:
+    llm = LLM(default_model, max_model_len=256)
+    llm.close()
+    llm.close()
+    with pytest.raises(ConfigError, match="closed"):
+        llm.chat(QUESTION)
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = "import inglenook, sys; assert not {'numpy', 'tokenizers', 'starlette', 'asyncio'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_script_that_ends_without_closing(default_model: str) -> None:
+    code = f"from inglenook import LLM; print(LLM({default_model!r}).generate('One, two,', max_tokens=2)[0].text)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
