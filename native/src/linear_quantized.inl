@@ -30,6 +30,7 @@ constexpr int kVectorsPerTile = static_cast<int>(kTileRows) / kLanes;
 constexpr int64_t kLineBytes = 64;
 constexpr int64_t kActivationGroup = 32;
 constexpr int64_t kMaxGroups = 512;                   // groups whose row factors are kept at a time
+constexpr int64_t kPrefetchBytes = 4096;              // how far ahead of the arithmetic weights are asked for
 constexpr int64_t kCachedBytes = int64_t{512} << 10;  // weights that stay in the second-level cache between row blocks
 
 template <WeightKind kKindValue, ScaleKind kScaleKindValue, bool kHasMinimumValue>
@@ -217,6 +218,10 @@ void linear_rows(const PackedWeight& w, const PreparedRows& x, int64_t row_begin
       filled_from = begin;
       const uint8_t* record = tile + begin * F::kRecordBytes;
       for (int64_t g = 0; g < count; ++g, record += F::kRecordBytes) {
+        // The processor's own prefetching, within pages of 4 KiB, reaches less than half of what memory delivers here.
+        for (int64_t line = 0; line < F::kRecordBytes; line += kLineBytes) {
+          __builtin_prefetch(record + kPrefetchBytes + line);
+        }
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v) {
           multiply_group<F, kRows>(record, lane + v * kLanes, codes, g * F::kGroup, factors, g, sums[v]);
