@@ -42,6 +42,6 @@ $(VENV)/.test: $(VENV)/.installed requirements-test.txt
 	$(PIP) install -q -r requirements-test.txt
 	@touch $@
 
-$(VENV)/.check: requirements-check.txt | $(VENV)/bin/python
+$(VENV)/.check: $(VENV)/.installed requirements-check.txt
 	$(PIP) install -q -r requirements-check.txt
 	@touch $@
