@@ -130,11 +130,11 @@ class StageBuilder {
     touch_block(block);
   }
 
-  // In a row-wise stage each range of rows passes through all operations without waiting for the others, so an
-  // operation that reads rows other than its own begins a new one.
+  // In a rows stage each range of rows passes through all operations without waiting for the others: none of them may
+  // read another range. Selecting rows reads the tokens' rows, which are of an earlier stage by then.
   void append(StageKind kind, Rows rows, const Op& op) {
     const int32_t at = static_cast<int32_t>(plan_.ops.size());
-    const bool joins = kind == StageKind::rows && op.kind != OpKind::select_rows && !plan_.stages.empty() &&
+    const bool joins = kind == StageKind::rows && !plan_.stages.empty() &&
                        plan_.stages.back().kind == StageKind::rows && plan_.stages.back().rows == rows;
     if (!joins) plan_.stages.push_back({kind, rows, at, at});
     plan_.stages.back().op_end = at + 1;

@@ -298,7 +298,11 @@ def test_random_programs(isa: str, data: st.DataObject) -> None:
             program.rope(k, 8, RopeSpec((1.0, 0.1)))
             spec = AttentionSpec(len(program.kv_layers), width // 8, width // 8, 8, 0.3)
             buffers.append(program.attention(q, k, v, spec))
-    program.set_output(program.select_rows(any_buffer()))
+    out = any_buffer()
+    for other in data.draw(st.lists(st.sampled_from(buffers), max_size=4)):
+        out = program.add(program.scale(other, 0.5), out)
+    program.set_output(program.select_rows(out))
+    format, tolerance = data.draw(st.sampled_from([("f32", 3e-5), ("bf16", 5e-2)]))
     rng = np.random.default_rng(0)
     tensors = {
         name: float_tensor(
@@ -310,9 +314,10 @@ def test_random_programs(isa: str, data: st.DataObject) -> None:
         program,
         tensors,
         threads=data.draw(st.sampled_from([1, 2, 5])),
-        weight_format=always("f32"),
+        weight_format=always(format),
         isa=isa,
         **executor_arguments(num_rows),
     )
+    expected = reference(program, tensors, num_rows, format=format)
     for _ in range(2):  # what the first run leaves behind must not matter
-        assert_close(run_rows(executor, num_rows), reference(program, tensors, num_rows), 3e-5)
+        assert_close(run_rows(executor, num_rows), expected, tolerance)
