@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from inglenook.backends.base import BackendStats
 from inglenook.backends.choice import Choice
+from inglenook.backends.choices import merge, samples, usage
 from inglenook.config import EngineSettings, ModelSettings
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import ConfigError, ContextLengthError, InvalidRequestError, UnsupportedParameterError
 from inglenook.text.chat_template import ChatTemplate, find_template, missing_template_error
 from inglenook.text.normalize import render_chat
 from inglenook.text.tokenizer import Tokenizer
-from inglenook.types import MAX_CHOICES, ChatRequest, CompletionRequest, Delta, GenerateRequest, ModelCard, Usage
+from inglenook.types import MAX_CHOICES, ChatRequest, CompletionRequest, Delta, GenerateRequest, ModelCard
 
 if TYPE_CHECKING:
     from inglenook.engine.async_engine import AsyncEngine
@@ -161,7 +162,7 @@ class LocalBackend:
         for prompt in prompts:
             engine_request, warning = self._engine_request(request, prompt, param)
             warnings += (warning,) if warning and warning not in warnings else ()
-            engine_requests += _samples(engine_request, request.num_choices, len(engine_requests))
+            engine_requests += samples(engine_request, request.num_choices, len(engine_requests))
         is_continuation = not isinstance(request, ChatRequest) or request.continue_final_message
         choices = [
             Choice(index, self._tokenizer, r.sampling, is_continuation=is_continuation)
@@ -173,12 +174,12 @@ class LocalBackend:
                 warnings = ()
         num_open = len(choices)
         streams = [self._choice_deltas(r, choice) for r, choice in zip(engine_requests, choices, strict=True)]
-        async with aclosing(_merge(streams)) as deltas:
+        async with aclosing(merge(streams)) as deltas:
             async for delta in deltas:
                 num_open -= delta.finish_reason is not None
-                usage = _usage(prompts, choices, request.num_choices) if num_open == 0 else None
-                if warnings or usage is not None:
-                    delta = replace(delta, warnings=warnings, usage=usage)
+                total = usage(prompts, choices, request.num_choices) if num_open == 0 else None
+                if warnings or total is not None:
+                    delta = replace(delta, warnings=warnings, usage=total)
                     warnings = ()
                 yield delta
 
@@ -274,64 +275,3 @@ def _check_shared(request: GenerateRequest) -> None:
 
 async def _inline_or_thread(num_characters: int, work: Callable[[], T]) -> T:
     return work() if num_characters <= _INLINE_CHARACTERS else await asyncio.to_thread(work)
-
-
-def _samples(request: EngineRequest, num_choices: int, first_index: int) -> list[EngineRequest]:
-    """n requests for n choices: different ids, and different seeds where the client gave one."""
-    samples = []
-    for sample in range(num_choices):
-        seed = request.sampling.seed
-        if seed is not None and sample > 0:
-            seed = (seed + sample + 2**63) % 2**64 - 2**63
-        samples.append(
-            replace(
-                request,
-                request_id=f"{request.request_id}-{first_index + sample}",
-                sampling=replace(request.sampling, seed=seed),
-            )
-        )
-    return samples
-
-
-async def _merge(streams: Sequence[AsyncGenerator[Delta, None]]) -> AsyncGenerator[Delta, None]:
-    """Deltas of several choices in the order in which they come; the first error ends all."""
-    if len(streams) == 1:
-        async with aclosing(streams[0]) as deltas:
-            async for delta in deltas:
-                yield delta
-        return
-    ready: asyncio.Queue[Delta | Exception | None] = asyncio.Queue()
-
-    async def pump(stream: AsyncGenerator[Delta, None]) -> None:
-        try:
-            async with aclosing(stream) as deltas:
-                async for delta in deltas:
-                    ready.put_nowait(delta)
-            ready.put_nowait(None)
-        except Exception as error:
-            ready.put_nowait(error)
-
-    tasks = [asyncio.create_task(pump(stream)) for stream in streams]
-    try:
-        num_open = len(tasks)
-        while num_open:
-            item = await ready.get()
-            if isinstance(item, Exception):
-                raise item
-            if item is None:
-                num_open -= 1
-            else:
-                yield item
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _usage(prompts: Sequence[list[int]], choices: Sequence[Choice], num_choices: int) -> Usage:
-    """Each prompt counts once, whatever the number of its choices."""
-    return Usage(
-        prompt_tokens=sum(map(len, prompts)),
-        completion_tokens=sum(choice.num_tokens for choice in choices),
-        cached_tokens=sum(choice.num_cached_tokens for choice in choices[::num_choices]),
-    )
