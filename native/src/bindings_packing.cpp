@@ -117,8 +117,8 @@ void bind_packing(nb::module_& m) {
       .def(nb::init<int>(), "threads"_a)
       .def("pack", &pack, "data"_a, "encoding"_a, "format"_a, "out_features"_a, "in_features"_a,
            nb::keep_alive<0, 1>(),
-           "Pack a matrix. ValueError: a size is wrong, or the format isn't one that this encoding can be kept in, or a "
-           "value doesn't fit it.")
+           "Pack a matrix. ValueError: a size is wrong, the encoding can't be kept in this format, or a value doesn't "
+           "fit it.")
       .def_prop_ro("nbytes", &WeightStore::used_bytes);
 }
 

@@ -18,7 +18,7 @@ constexpr EncodingInfo kEncodings[] = {
 float half_at(const uint8_t* p) { return f16_to_f32(load_unaligned<uint16_t>(p)); }
 
 // Byte i holds weight i in its low nibble and weight i + 16 in its high one.
-void split_nibbles(const uint8_t* packed, uint8_t* codes) {
+void split_nibbles(const uint8_t* __restrict packed, uint8_t* __restrict codes) {
   for (int i = 0; i < 16; ++i) {
     codes[i] = packed[i] & 0x0f;
     codes[i + 16] = packed[i] >> 4;
@@ -40,7 +40,7 @@ void group_factors(const uint8_t* packed, int group, int& scale, int& minimum) {
   }
 }
 
-// d, dmin, 12 bytes of scales, (q5_k: 32 bytes of fifth bits), 128 bytes of nibbles. 64 weights share 32 bytes of nibbles.
+// d, dmin, 12 bytes of scales, (q5_k: 32 bytes of fifth bits), 128 bytes of nibbles: 64 weights share 32 bytes.
 void decode_4_5_k(const uint8_t* block, bool has_fifth_bits, Group* groups) {
   const float scale = half_at(block);
   const float minimum = half_at(block + 2);

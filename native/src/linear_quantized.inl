@@ -38,7 +38,8 @@ struct Format {
   static constexpr WeightKind kKind = kKindValue;
   static constexpr ScaleKind kScaleKind = kScaleKindValue;
   static constexpr bool kHasMinimum = kHasMinimumValue;
-  static constexpr int kBits = kKind == WeightKind::q4 ? 4 : kKind == WeightKind::q5 ? 5 : kKind == WeightKind::q6 ? 6 : 8;
+  static constexpr int kBits =
+      kKind == WeightKind::q4 ? 4 : kKind == WeightKind::q5 ? 5 : kKind == WeightKind::q6 ? 6 : 8;
   static constexpr int kGroup = kKind == WeightKind::q6 ? 16 : 32;
   static constexpr int kLines = kGroup / 4;
   static constexpr int kNibbleLines = kLines / 2;
@@ -241,8 +242,12 @@ void linear_some_rows(const PackedWeight& w, const PreparedRows& x, int64_t row_
                       const Output& output, int64_t tile_begin, int64_t tile_end,
                       std::integer_sequence<int, kSizes...>) {
   // the first, that is the smallest, version that has room
-  (void)((num_rows <= kSizes && (linear_rows<F, kSizes>(w, x, row_begin, num_rows, output, tile_begin, tile_end), true)) ||
-         ...);
+  const auto try_size = [&]<int kSize>(std::integral_constant<int, kSize>) {
+    if (num_rows > kSize) return false;
+    linear_rows<F, kSize>(w, x, row_begin, num_rows, output, tile_begin, tile_end);
+    return true;
+  };
+  (void)(try_size(std::integral_constant<int, kSizes>{}) || ...);
 }
 
 // How many of the rows that are left go together: as many as fit, the last two blocks about equally large.

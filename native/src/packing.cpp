@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -137,9 +138,9 @@ void quantize_tile(const PackedWeight& w, const TileSource& source, uint8_t* til
   for (int64_t input = 0; input < w.in_features; input += 32, tile += w.record_bytes) {
     for (int64_t r = 0; r < source.num_rows; ++r) {
       decode(source.encoding, source.row(r) + input * value_bytes, 32, row);
-      if (!std::all_of(row, row + 32, [](float value) { return std::isfinite(value); })) {
-        throw std::range_error("a value isn't finite");
-      }
+      int num_finite = 0;
+      for (const float value : row) num_finite += std::fabs(value) <= std::numeric_limits<float>::max();
+      if (num_finite != 32) throw std::range_error("a value isn't finite");
       for (int i = 0; i < 32; ++i) values[i][r] = row[i];
     }
     w.kind == WeightKind::q8 ? quantize_q8(values, groups) : quantize_q4(values, groups);

@@ -84,7 +84,8 @@ struct Line<8> {
   Bytes codes;
   Bytes magnitudes;
   explicit Line(Bytes packed)
-      : codes(_mm256_xor_si256(packed, _mm256_set1_epi8(static_cast<char>(0x80)))), magnitudes(_mm256_abs_epi8(codes)) {}
+      : codes(_mm256_xor_si256(packed, _mm256_set1_epi8(static_cast<char>(0x80)))),
+        magnitudes(_mm256_abs_epi8(codes)) {}
   __m256i pairs(Quad quad) const { return _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(quad, codes)); }
 };
 

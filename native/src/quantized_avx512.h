@@ -58,7 +58,8 @@ inline void add_pairs(const int32_t* x, int64_t count, int32_t* sums) {
   const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
   for (int64_t i = 0; i < count; i += 16) {
     const __m512i low = _mm512_maskz_loadu_epi32(first_lanes(2 * (count - i)), x + 2 * i);
-    const __m512i high = _mm512_maskz_loadu_epi32(first_lanes(std::max<int64_t>(2 * (count - i) - 16, 0)), x + 2 * i + 16);
+    const int64_t num_high = std::max<int64_t>(2 * (count - i) - 16, 0);
+    const __m512i high = _mm512_maskz_loadu_epi32(first_lanes(num_high), x + 2 * i + 16);
     const __m512i pairs = _mm512_add_epi32(_mm512_permutex2var_epi32(low, even, high),
                                            _mm512_permutex2var_epi32(low, odd, high));
     _mm512_mask_storeu_epi32(sums + i, first_lanes(count - i), pairs);
