@@ -198,7 +198,7 @@ class LocalBackend:
             )
         warning = None
         if sampling.max_tokens is not None and sampling.max_tokens > room:
-            warning = f"max_tokens is {sampling.max_tokens}, but the context leaves room for {room}; it was capped"
+            warning = f"max_tokens is {sampling.max_tokens}, but the context leaves room for {room}, so it was capped"
         max_tokens = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
         sampling = replace(sampling, max_tokens=max_tokens, min_tokens=min(sampling.min_tokens, max_tokens))
         engine_request = EngineRequest(
