@@ -6,10 +6,11 @@ Every field carries its help text; `settings.py` makes flags, environment variab
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from inglenook.cgroups import control_groups
 
 DType = Literal["auto", "float32", "float16", "bfloat16"]
 KVCacheDType = Literal["auto", "float32", "float16"]
@@ -92,34 +93,12 @@ def num_usable_cores(root: Path = Path("/")) -> int:
     """Cores that this process may use: those it may run on, or fewer where a cgroup's CPU quota allows less."""
     affinity = getattr(os, "sched_getaffinity", None)
     num_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, int(min([float(num_cores), *_cpu_quotas(root)])))
-
-
-def _cpu_quotas(root: Path) -> Iterator[float]:
-    """Quotas in cores of this process's control groups and their parents, version 2 and version 1.
-
-    Format: cgroups(7), and cpu.max in the kernel's admin-guide/cgroup-v2. In a container the path that the kernel
-    reports may not exist beneath the mount; the mount itself is then the container's group.
-    """
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
-        group = mount / path.lstrip("/")
-        for folder in (group, *group.parents):
-            quota = _read_quota(folder)
-            if quota is not None:
-                yield quota
-            if folder == mount:
-                break
+    quotas = (_read_quota(folder) for folder, _ in control_groups(root, "cpu"))
+    return max(1, int(min([float(num_cores), *(quota for quota in quotas if quota is not None)])))
 
 
 def _read_quota(folder: Path) -> float | None:
+    """CPU quota of a control group in cores; None where it has none."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):

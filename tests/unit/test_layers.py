@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2] / "src" / "inglenook"
 
 LEVELS = [
     {"errors"},
-    {"types"},
+    {"types", "cgroups"},
     {"config", "telemetry"},
     {"settings", "ops", "text", "grammar", "dialects", "store"},
     {"checkpoint", "layers"},

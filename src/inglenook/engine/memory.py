@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from inglenook.cgroups import control_groups
+
 _NO_LIMIT = 2**60  # version 1 of control groups writes "none" as the largest number of whole pages
 
 
@@ -36,28 +38,12 @@ def _machine_bytes(root: Path) -> int:
 
 
 def _control_group_bytes(root: Path) -> Iterator[int]:
-    """Limit less usage of this process's control groups and their parents, version 2 and version 1.
-
-    Format: cgroups(7), and memory.* in the kernel's admin-guide. In a container the path that the kernel reports may
-    not exist beneath the mount; the mount itself is then the container's group.
-    """
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        mount = root / "sys/fs/cgroup" / ("memory" if controllers else "")
-        names = ("limit_in_bytes", "usage_in_bytes", "total_") if controllers else ("max", "current", "")
-        group = mount / path.lstrip("/")
-        for folder in (group, *group.parents):
-            left = _group_bytes(folder, *names)
-            if left is not None:
-                yield left
-            if folder == mount:
-                break
+    """Limit less usage of each control group that has a limit."""
+    for folder, version in control_groups(root, "memory"):
+        names = ("limit_in_bytes", "usage_in_bytes", "total_") if version == 1 else ("max", "current", "")
+        left = _group_bytes(folder, *names)
+        if left is not None:
+            yield left
 
 
 def _group_bytes(folder: Path, limit_name: str, usage_name: str, stat_prefix: str) -> int | None:
