@@ -40,6 +40,9 @@ class ModelSettings:
     )
     served_model_name: tuple[str, ...] = setting((), "Name or names under which clients ask for the model.")
     chat_template: str | None = setting(None, "File with a Jinja chat template, instead of the model's own.")
+    generation_config: Literal["auto", "none"] = setting(
+        "auto", "Sampling of requests that leave it open: auto is what the model's makers recommend, none is neutral."
+    )
     load_format: LoadFormat = setting("auto", "How the weights are stored; dummy gives random weights.")
     dtype: DType = setting("auto", "Format of weights that aren't quantised; auto keeps the checkpoint's.")
     quantization: Quantization | None = setting(None, "Quantise 16- and 32-bit weights while loading.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from inglenook.config import EngineSettings, ModelSettings, resolve
 from inglenook.errors import ConfigError, InvalidRequestError
 from inglenook.types import (
+    MODEL_DEFAULTED,
     ChatRequest,
     CompletionRequest,
     Delta,
@@ -88,7 +89,8 @@ class LLM:
     ) -> list[Completion]:
         """Continue each prompt (text or token ids); one Completion per prompt and choice, in order.
 
-        `params` are fields of SamplingParams, and `n` for several choices; they override `sampling`.
+        `params` are fields of SamplingParams, and `n` for several choices; they override `sampling`. Without
+        `sampling`, what they leave open is as the model's makers recommend.
         Raises InvalidRequestError for a parameter or a prompt that can't be honoured.
         """
         request, num_choices = self._completion_request(prompts, sampling, params)
@@ -149,12 +151,14 @@ class LLM:
                 params[name] = (params[name],)
             elif name in params:
                 params[name] = tuple(params[name] or ())
+        left_open = frozenset() if sampling is not None else MODEL_DEFAULTED - params.keys()
         sampling = replace(sampling or SamplingParams(), **params)
         return {
             "request_id": f"llm-{next(self._ids)}",
             "model": "",
             "sampling": sampling,
             "num_choices": num_choices,
+            "model_defaulted": left_open,
         }
 
     def _chat_request(

@@ -11,6 +11,9 @@ from inglenook.errors import InvalidRequestError
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 
+# What a model may have defaults of its own for (generation_config.json); a request that gives one has its own.
+MODEL_DEFAULTED = frozenset(("temperature", "top_p", "top_k", "min_p", "repetition_penalty"))
+
 MAX_LOGPROBS = 20
 MAX_STOP_STRINGS = 64
 MAX_CHOICES = 128
@@ -106,13 +109,17 @@ def _check_at_least(name: str, value: int, low: int) -> None:
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """What the two requests below share. `request_id` is the id that the client sees."""
+    """What the two requests below share. `request_id` is the id that the client sees.
+
+    `model_defaulted` names the fields of `sampling` that the client left to the model: of MODEL_DEFAULTED at most.
+    """
 
     request_id: str
     model: str
     sampling: SamplingParams
     num_choices: int = 1
     priority: int = 0  # lower is served first
+    model_defaulted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

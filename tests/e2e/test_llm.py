@@ -100,3 +100,14 @@ def test_a_script_that_ends_without_closing(default_model: str) -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
+
+
+def test_sampling_left_open_is_the_models_own(llm: LLM) -> None:
+    """Temperature 0.2 and top-p 0.9 for the default model, as its card recommends."""
+    open_, given = (
+        llm.generate("The best fruit is", max_tokens=12, seed=1, **params)[0].token_ids
+        for params in ({}, {"temperature": 0.2, "top_p": 0.9})
+    )
+    neutral = llm.generate("The best fruit is", SamplingParams(max_tokens=12, seed=1))[0].token_ids
+    assert open_ == given
+    assert open_ != neutral

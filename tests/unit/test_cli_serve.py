@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from inglenook.backends.base import BackendStats
+from inglenook.backends.generation_config import GenerationConfig
 from inglenook.cli.main import run
 from inglenook.cli.serve import _is_loopback, _process_age_s
 from inglenook.config import EngineSettings, ModelSettings, ServerSettings
@@ -21,6 +22,8 @@ from inglenook.types import ModelCard
 
 
 class SilentBackend:
+    generation = GenerationConfig({"temperature": 0.2, "top_p": 0.9}, frozenset())
+
     def models(self) -> list[ModelCard]:
         return [ModelCard("served", 0, 100, "root")]
 
@@ -83,6 +86,7 @@ def test_what_is_printed(loader: Loader, capsys: pytest.CaptureFixture[str]) -> 
     assert labels["context length"] == "100 tokens"
     assert labels["threads"] == "3"
     assert labels["instruction set"] == "scalar"
+    assert labels["sampling"] == "temperature 0.2, top_p 0.9, where a request leaves it open"
     assert labels["ready"].startswith("http://127.0.0.1:")
     assert " after " in labels["ready"]
     url = labels["ready"].split()[0]

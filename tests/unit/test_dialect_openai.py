@@ -15,7 +15,7 @@ from inglenook.dialects.openai import AnswerHead, ChatStream, error_body, new_id
 from inglenook.dialects.openai_fields import REFUSED, WITHOUT_EFFECT
 from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
 from inglenook.errors import EngineError, InvalidRequestError, UnsupportedParameterError
-from inglenook.types import ChatRequest, CompletionRequest, Delta, Message, SamplingParams
+from inglenook.types import MODEL_DEFAULTED, ChatRequest, CompletionRequest, Delta, Message, SamplingParams
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -36,9 +36,11 @@ def refusal(**fields: Any) -> InvalidRequestError:
 
 def test_defaults() -> None:
     parsed = chat()
-    assert parsed.request == ChatRequest("id-1", "", SamplingParams(), messages=(Message("user", "Hi"),))
+    left_open = {"model_defaulted": MODEL_DEFAULTED}
+    assert parsed.request == ChatRequest("id-1", "", SamplingParams(), messages=(Message("user", "Hi"),), **left_open)
     assert (parsed.stream, parsed.include_usage, parsed.unknown_fields) == (False, False, ())
-    assert completion().request == CompletionRequest("id-1", "", SamplingParams(max_tokens=16), prompts=("x",))
+    sampling = SamplingParams(max_tokens=16)
+    assert completion().request == CompletionRequest("id-1", "", sampling, prompts=("x",), **left_open)
 
 
 HONOURED: dict[str, Any] = {

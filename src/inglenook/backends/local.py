@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from inglenook.backends.base import BackendStats
 from inglenook.backends.choice import Choice
 from inglenook.backends.choices import merge, samples, usage
+from inglenook.backends.generation_config import GenerationConfig, read_generation_config
 from inglenook.config import EngineSettings, ModelSettings
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import ConfigError, ContextLengthError, InvalidRequestError, UnsupportedParameterError
@@ -39,6 +40,8 @@ class Files(Protocol):
     def path(self) -> Path | None: ...
     @property
     def name(self) -> str: ...
+    @property
+    def sampling(self) -> Mapping[str, float]: ...
 
 
 class LocalBackend:
@@ -52,14 +55,15 @@ class LocalBackend:
         *,
         names: Sequence[str],
         max_model_len: int,
-        eos_token_ids: frozenset[int],
+        generation: GenerationConfig,
         root: str,
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
         self._template = template
         self._max_model_len = max_model_len
-        self._eos_token_ids = eos_token_ids
+        self._eos_token_ids = tokenizer.end_of_turn_ids | generation.eos_token_ids
+        self.generation = generation
         created = int(time.time())
         self._cards = [ModelCard(name, created, max_model_len, root) for name in names]
 
@@ -187,7 +191,7 @@ class LocalBackend:
         self, request: GenerateRequest, prompt: list[int], param: str
     ) -> tuple[EngineRequest, str | None]:
         """The request with max_tokens made concrete: an upper bound, capped at the room that the prompt leaves."""
-        sampling = request.sampling
+        sampling = self.generation.apply(request)
         room = self._max_model_len - len(prompt)
         if room < (sampling.max_tokens != 0):
             raise ContextLengthError(
@@ -233,6 +237,7 @@ def load_local_backend(
     try:
         tokenizer = _load_tokenizer(loaded)
         template = find_template(tokenizer, _read_template(model.chat_template))
+        generation = _generation_config(files, model, loaded)
         if template is not None:
             template.compile()
     except BaseException:
@@ -244,7 +249,7 @@ def load_local_backend(
         template,
         names=model.served_model_name or (files.name,),
         max_model_len=loaded.plan.max_model_len,
-        eos_token_ids=tokenizer.end_of_turn_ids | frozenset(loaded.config.eos_token_ids),
+        generation=generation,
         root=files.name,
     )
 
@@ -256,6 +261,14 @@ def _load_tokenizer(loaded: LoadedEngine) -> Tokenizer:
     if checkpoint.path is not None:
         return Tokenizer.from_folder(checkpoint.path)
     return Tokenizer.dummy(loaded.config.vocab_size)
+
+
+def _generation_config(files: Files, model: ModelSettings, loaded: LoadedEngine) -> GenerationConfig:
+    from inglenook.checkpoint.checkpoint import read_generation_config as read_file
+
+    config = read_generation_config(read_file(files.path), files.sampling)
+    eos_token_ids = config.eos_token_ids | frozenset(loaded.config.eos_token_ids)
+    return GenerationConfig(config.sampling if model.generation_config == "auto" else {}, eos_token_ids)
 
 
 def _read_template(path: str | None) -> str | None:

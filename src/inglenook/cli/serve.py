@@ -51,6 +51,8 @@ def command(settings: Values) -> None:
 
     print_rows([("inglenook", __version__), ("source", files.source)])
     backend = load_local_backend(files, model, engine, on_plan=lambda plan: _print_plan(plan, engine))
+    if backend.generation.sampling:
+        print_rows([("sampling", f"{backend.generation.describe()}, where a request leaves it open")])
     name = backend.models()[0].name
     app = create_app(Router([backend]), server, version=__version__)
     run(app, server, listener=listener, on_ready=lambda url: _print_ready(url, name, server))

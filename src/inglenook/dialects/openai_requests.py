@@ -12,6 +12,7 @@ from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import (
     MAX_CHOICES,
     MAX_LOGPROBS,
+    MODEL_DEFAULTED,
     ChatRequest,
     CompletionRequest,
     GenerateRequest,
@@ -59,6 +60,7 @@ def parse_chat(body: bytes, request_id: str) -> Parsed[ChatRequest]:
         sampling=_sampling(fields, max_tokens, _chat_logprobs(fields)),
         num_choices=_num_choices(fields),
         priority=fields.integer("priority", 0),
+        model_defaulted=_model_defaulted(fields),
         messages=_messages(fields),
         add_generation_prompt=opens_turn,
         continue_final_message=continues,
@@ -80,6 +82,7 @@ def parse_completion(body: bytes, request_id: str) -> Parsed[CompletionRequest]:
         sampling=_sampling(fields, fields.integer("max_tokens", COMPLETION_MAX_TOKENS), logprobs),
         num_choices=num_choices,
         priority=fields.integer("priority", 0),
+        model_defaulted=_model_defaulted(fields),
         prompts=_prompts(fields),
         echo=fields.boolean("echo", False),
         add_special_tokens=fields.boolean("add_special_tokens", True),
@@ -142,6 +145,10 @@ def _sampling(fields: Fields, max_tokens: int | None, logprobs: int | None) -> S
     )
     sampling.validate()
     return sampling
+
+
+def _model_defaulted(fields: Fields) -> frozenset[str]:
+    return frozenset(name for name in MODEL_DEFAULTED if fields.get(name) is None)
 
 
 def _logit_bias(fields: Fields) -> dict[int, float]:

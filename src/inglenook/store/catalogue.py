@@ -5,7 +5,8 @@ A checksum belongs to a source: another source may carry the same model as anoth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from inglenook.store.reference import HubReference, PackageReference
 from inglenook.store.sources.base import Expected
@@ -22,6 +23,7 @@ class CatalogueEntry:
     name: str
     description: str
     sources: tuple[CatalogueSource, ...]
+    sampling: Mapping[str, float] = field(default_factory=dict)  # as the model's card recommends
 
 
 _ENTRIES = (
@@ -51,6 +53,7 @@ _ENTRIES = (
                 Expected(),
             ),
         ),
+        sampling={"temperature": 0.2, "top_p": 0.9},
     ),
     CatalogueEntry(
         "all-minilm:l6-v2",

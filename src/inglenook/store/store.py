@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from inglenook.errors import ModelSourceError
@@ -49,11 +49,15 @@ from inglenook.store.sources.path import locate
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Where a model is: a file or a folder; None for random weights. `name` is what clients may call it."""
+    """Where a model is: a file or a folder; None for random weights. `name` is what clients may call it.
+
+    `sampling` holds defaults that the catalogue recommends, by the names of SamplingParams.
+    """
 
     path: Path | None
     name: str
     source: str
+    sampling: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ class ModelStore:
         manifest = read_manifest(model_folder)
         if manifest is None or not is_intact(model_folder, manifest):
             manifest = self._fetch_once(key, parsed, progress or SilentProgress())
-        return ModelFiles(_entry(model_folder, manifest), _public_name(parsed, manifest), manifest.source)
+        sampling = CATALOGUE[parsed.name].sampling if isinstance(parsed, CatalogueReference) else {}
+        return ModelFiles(_entry(model_folder, manifest), _public_name(parsed, manifest), manifest.source, sampling)
 
     def list_models(self) -> list[StoredModel]:
         """What is on disk, by name."""
