@@ -136,6 +136,13 @@ def test_no_server(capsys: pytest.CaptureFixture[str], url: str, status: int) ->
 # --- in a terminal --------------------------------------------------------------------------------------
 
 
+# `python -m inglenook`, after taking standard input as its terminal, so that Ctrl-C reaches it.
+IN_OWN_TERMINAL = (
+    "import fcntl, runpy, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "runpy.run_module('inglenook', run_name='__main__', alter_sys=True)"
+)
+
+
 class Terminal:
     """The program on a pseudo-terminal of 40 columns."""
 
@@ -143,9 +150,9 @@ class Terminal:
         self.main, side = pty.openpty()
         self.seen = ""
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "40"}
-        command = [sys.executable, "-m", "inglenook", "chat", *arguments]
+        command = [sys.executable, "-c", IN_OWN_TERMINAL, "chat", *arguments]
         self.process = subprocess.Popen(
-            command, stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True, preexec_fn=_own_tty
+            command, stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True
         )
         os.close(side)
 
@@ -169,13 +176,6 @@ class Terminal:
             while os.read(self.main, 65536):
                 pass
         return self.process.wait(10)
-
-
-def _own_tty() -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C reaches it
 
 
 @pytest.fixture
