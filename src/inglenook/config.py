@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from inglenook.cgroups import control_groups
 
-DType = Literal["auto", "float32", "float16", "bfloat16"]
+DType = Literal["auto", "float32", "float16", "bfloat16", "float", "half"]  # half and float: short names, as in vLLM
 KVCacheDType = Literal["auto", "float32", "float16"]
 Quantization = Literal["q8", "q4"]
 LoadFormat = Literal["auto", "gguf", "safetensors", "dummy"]

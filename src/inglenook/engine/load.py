@@ -26,7 +26,15 @@ from inglenook.engine.scheduler import Scheduler
 from inglenook.errors import CheckpointError, ConfigError
 from inglenook.models.registry import ModelConfig, build_program, read_config
 from inglenook.ops.program import CacheSpec, Executor, Program
-from inglenook.ops.weights import HostTensor, KeptWeight, WeightFormat, is_float_encoding, packed_nbytes, storage_format
+from inglenook.ops.weights import (
+    FLOAT_FORMATS,
+    HostTensor,
+    KeptWeight,
+    WeightFormat,
+    is_float_encoding,
+    packed_nbytes,
+    storage_format,
+)
 
 if TYPE_CHECKING:
     from inglenook.engine.model_runner import ModelRunner
@@ -115,8 +123,7 @@ def _open_dummy(path: Path | None, model: ModelSettings) -> tuple[Checkpoint, Mo
 
 def _dummy_encoding(model: ModelSettings) -> DummyEncoding:
     """Random weights are drawn in the format that is asked for; 4 bits where none is."""
-    encodings: dict[str, DummyEncoding] = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
-    return "q8_0" if model.quantization == "q8" else encodings.get(model.dtype, "q4_0")
+    return "q8_0" if model.quantization == "q8" else FLOAT_FORMATS.get(model.dtype, "q4_0")
 
 
 def _check_tensors(checkpoint: Checkpoint, program: Program) -> None:

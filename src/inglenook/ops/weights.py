@@ -64,7 +64,13 @@ class KeptWeight:
     num_bytes: int
 
 
-FLOAT_FORMATS: dict[DType, WeightFormat] = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+FLOAT_FORMATS: dict[DType, Literal["f32", "f16", "bf16"]] = {
+    "float32": "f32",
+    "float": "f32",
+    "float16": "f16",
+    "half": "f16",
+    "bfloat16": "bf16",
+}
 OWN_FORMATS: dict[Encoding, WeightFormat] = {
     "f32": "f32",
     "f16": "f16",
