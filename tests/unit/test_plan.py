@@ -81,8 +81,11 @@ def test_given_cache_is_taken_to_the_letter() -> None:
         plan(64 * GIB, kv_cache_memory_bytes=1000)
     with pytest.raises(OutOfMemoryError, match="--max-model-len 320"):
         plan(64 * GIB, kv_cache_memory_bytes=10 * MIB, max_model_len=321)
-    with pytest.raises(OutOfMemoryError, match="asks for"):
+    with pytest.raises(OutOfMemoryError, match="asks for") as refused:
         plan(2 * GIB, kv_cache_memory_bytes=2 * GIB)
+    fitting = re.search(r"--kv-cache-memory-bytes (\d+)", refused.value.message)
+    assert fitting is not None
+    assert plan(2 * GIB, kv_cache_memory_bytes=int(fitting[1])).kv_cache == int(fitting[1])
 
 
 def test_weights_that_do_not_fit_name_the_format_that_would() -> None:

@@ -28,7 +28,8 @@ HEAD = "lm_head.weight"
 
 # Left unused on purpose: what is computed from the configuration, or has been read into it.
 IGNORED = re.compile(
-    r"(.*\.)?rotary_emb\.(inv_freq|cos_cached|sin_cached)"
+    r"(.*\.)?position_ids"  # 0, 1, 2, ...: old versions of transformers saved them
+    r"|(.*\.)?rotary_emb\.(inv_freq|cos_cached|sin_cached)"
     r"|rope_freqs\.weight"  # the frequencies' divisors, which the configuration takes over
 )
 

@@ -144,12 +144,16 @@ class _Budget:
     def cache_bytes(self, num_tokens: int) -> int:
         return self.blocks_for(num_tokens) * self.needs.kv_per_block
 
-    def refuse(self, wish: str, cache_bytes: int) -> OutOfMemoryError:
+    def refuse(self, wish: str, cache_bytes: int, *, is_cache_given: bool = False) -> OutOfMemoryError:
         """The error for a cache of this size that doesn't fit."""
         needs = self.needs
         fits = []
-        num_tokens = self.blocks_in(self.room) * self.block_size
-        if num_tokens > 0:
+        num_blocks = self.blocks_in(self.room)
+        if num_blocks > 0 and is_cache_given:
+            num_bytes = num_blocks * self.needs.kv_per_block
+            fits.append(f"a cache of {format_bytes(num_bytes)} (--kv-cache-memory-bytes {num_bytes})")
+        elif num_blocks > 0:
+            num_tokens = num_blocks * self.block_size
             fits.append(f"a context of {num_tokens} tokens (--max-model-len {num_tokens})")
         for name, weights in needs.quantized_weights.items():
             if needs.weights - weights + self.room >= cache_bytes:
@@ -175,7 +179,7 @@ def _fit_given_cache(
             param="kv_cache_memory_bytes",
         )
     if cache_bytes > budget.room:
-        raise budget.refuse("kv_cache_memory_bytes asks for", cache_bytes)
+        raise budget.refuse("kv_cache_memory_bytes asks for", cache_bytes, is_cache_given=True)
     num_tokens = num_blocks * budget.block_size
     if max_model_len is not None and max_model_len > num_tokens:
         raise OutOfMemoryError(
