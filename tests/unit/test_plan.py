@@ -1,5 +1,6 @@
 """The memory plan: what it chooses, what it refuses and what it says then; the limits it reads."""
 
+import re
 import resource
 from pathlib import Path
 
