@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from inglenook.config import DEFAULT_MODEL
 from inglenook.settings import home_folder
 from inglenook.store.store import ModelStore
+
+# CI tries the same examples every time, so that it judges the change and not the luck; elsewhere they are drawn anew.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")
