@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -201,6 +202,21 @@ def test_sigterm_cuts_a_stream_after_the_grace_time(serve: Callable[..., Server]
     assert time.monotonic() - started < 15
     assert rest[-1] == "data: [DONE]"
     assert "error" in json.loads(rest[-2].removeprefix("data: "))
+
+
+def test_a_second_signal_ends_at_once_and_quietly(serve: Callable[..., Server], default_model: str) -> None:
+    server = serve(default_model)
+    body = {"prompt": "A story:", "max_tokens": 8000, "stream": True, "ignore_eos": True}
+    with httpx.stream("POST", f"{server.url}/v1/completions", json=body, timeout=30) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        server.process.send_signal(signal.SIGINT)
+        while not any("Stopping" in line for line in server.output):
+            next(lines)
+        server.process.send_signal(signal.SIGINT)
+        assert [line for line in lines if line][-1] == "data: [DONE]"
+    assert server.process.wait(20) == 130
+    assert "Traceback" not in "".join(server.output)
 
 
 def test_port_taken(default_model: str) -> None:

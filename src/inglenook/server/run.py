@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import signal
 import socket
 import threading
@@ -19,6 +20,8 @@ from starlette.applications import Starlette
 from inglenook.config import ServerSettings
 from inglenook.errors import ConfigError, UnavailableError
 from inglenook.server.state import ServerState
+
+_log = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 2  # for answers that were cut off to reach their clients
 _KEEP_ALIVE_S = 75  # longer than the idle time of common clients' pools, so that it isn't us who close first
@@ -113,12 +116,20 @@ class _Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         self._state.router.stop_accepting()
+        if self._state.answers:
+            _log.info(
+                "Stopping: %d running answers get %g s to end; Ctrl-C again ends them now.",
+                len(self._state.answers),
+                self._settings.shutdown_grace_s,
+            )
         deadline = time.monotonic() + self._settings.shutdown_grace_s
         # Three things end the wait, one of them set by a signal handler: not a matter for an event.
         while self._state.answers and time.monotonic() < deadline and not self.force_exit:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         self._state.end_answers(UnavailableError("The server was shut down before the answer was complete."))
         await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn leaves it out then, and the app's end would be a stack trace
+            await self.lifespan.shutdown()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
