@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from inglenook.checkpoint.checkpoint import (
     Checkpoint,
@@ -25,7 +25,7 @@ from inglenook.engine.plan import MemoryNeeds, Plan, make_plan
 from inglenook.engine.scheduler import Scheduler
 from inglenook.errors import CheckpointError, ConfigError
 from inglenook.models.registry import ModelConfig, build_program, read_config
-from inglenook.ops.program import CacheSpec, Executor, Program
+from inglenook.ops.program import CacheSpec, Executor, Program, kv_bytes_per_block
 from inglenook.ops.weights import (
     FLOAT_FORMATS,
     HostTensor,
@@ -236,7 +236,7 @@ class _Loading:
     def needs(self) -> MemoryNeeds:
         weights = self.weight_bytes(self.model.quantization)
         smaller = {name: size for name in QUANTIZATIONS if (size := self.weight_bytes(name)) < weights}
-        kv_per_block = _kv_bytes_per_block(self.program, self.cache(1))
+        kv_per_block = kv_bytes_per_block(self.program, self.cache(1))
         return MemoryNeeds(weights, self._activation_bytes(kv_per_block), kv_per_block, smaller)
 
     def _activation_bytes(self, kv_per_block: int) -> int:
@@ -260,41 +260,24 @@ class _Loading:
         )
 
     def _make_executor(self, plan: Plan) -> Executor:
-        threads = self.engine.threads or 1
-        tensors: Mapping[str, HostTensor] = self.checkpoint.tensors
+        sizes: dict[str, Any] = {
+            "cache": self.cache(plan.num_blocks),
+            "max_num_tokens": self.engine.max_num_batched_tokens,
+            "max_num_selected": self.max_num_selected,
+            "threads": self.engine.threads or 1,
+            "weight_format": self.format_of,
+        }
         if self.is_torch:
             from inglenook.ops.torch import TorchExecutor
 
-            return TorchExecutor(
-                self.program,
-                tensors,
-                cache=self.cache(plan.num_blocks),
-                max_num_tokens=self.engine.max_num_batched_tokens,
-                max_num_selected=self.max_num_selected,
-                threads=threads,
-                weight_format=self.format_of,
-            )
+            return TorchExecutor(self.program, self.checkpoint.tensors, **sizes)
         from inglenook.ops.native import NativeExecutor
 
-        return NativeExecutor(
-            self.program,
-            tensors,
-            cache=self.cache(plan.num_blocks),
-            max_num_tokens=self.engine.max_num_batched_tokens,
-            max_num_selected=self.max_num_selected,
-            threads=threads,
-            weight_format=self.format_of,
-            isa=self.engine.isa,
-        )
+        return NativeExecutor(self.program, self.checkpoint.tensors, **sizes, isa=self.engine.isa)
 
     def _tensors(self) -> list[HostTensor]:
         """Those that the program uses, each once."""
         return [self.checkpoint.tensors[name] for name in self.program.weights]
-
-
-def _kv_bytes_per_block(program: Program, cache: CacheSpec) -> int:
-    num_values = sum(2 * spec.num_kv_heads * spec.head_dim for spec in program.kv_layers) * cache.block_size
-    return num_values * (2 if cache.dtype == "f16" else 4)
 
 
 def _in_words(num_parameters: int) -> str:

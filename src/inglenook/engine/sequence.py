@@ -41,10 +41,6 @@ class Sequence:
     def num_uncomputed_tokens(self) -> int:
         return len(self.token_ids) - self.num_computed_tokens
 
-    @property
-    def num_output_tokens(self) -> int:
-        return len(self.token_ids) - len(self.request.prompt_token_ids)
-
     def hash_full_blocks(self, block_size: int) -> list[bytes]:
         """The hashes of all full blocks of token_ids; each is computed once."""
         hashes = self.block_hashes

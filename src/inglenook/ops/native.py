@@ -62,12 +62,6 @@ def memory_estimate(
     )
 
 
-def kv_bytes_per_block(program: Program, cache: CacheSpec) -> int:
-    """Bytes of one block of the cache, keys and values of all layers."""
-    values = sum(2 * spec.num_kv_heads * spec.head_dim for spec in program.kv_layers) * cache.block_size
-    return values * (2 if cache.dtype == "f16" else 4)
-
-
 class NativeExecutor:
     """Implements program.Executor with the native kernels. `isa` None takes the best that the processor has.
 

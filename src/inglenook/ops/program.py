@@ -272,6 +272,12 @@ class CacheSpec:
     dtype: Literal["f32", "f16"]
 
 
+def kv_bytes_per_block(program: Program, cache: CacheSpec) -> int:
+    """Bytes of one block of the cache, keys and values of all layers."""
+    num_values = sum(2 * spec.num_kv_heads * spec.head_dim for spec in program.kv_layers) * cache.block_size
+    return num_values * (2 if cache.dtype == "f16" else 4)
+
+
 @dataclass(frozen=True)
 class StepInput:
     """Everything that one step reads besides weights and cache. All arrays are C-contiguous int32.
