@@ -75,6 +75,7 @@ struct Activations {
     rows.codes = codes.data();
     rows.scales = scales.data();
     rows.sums = sums.data();
+    rows.num_rows = static_cast<int64_t>(num_rows);
   }
 };
 

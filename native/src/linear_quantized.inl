@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 #include <utility>
@@ -29,7 +30,7 @@ namespace quantized {
 constexpr int kVectorsPerTile = static_cast<int>(kTileRows) / kLanes;
 constexpr int64_t kLineBytes = 64;
 constexpr int64_t kActivationGroup = 32;
-constexpr int64_t kMaxGroups = 512;                   // groups whose row factors are kept at a time
+constexpr int64_t kMaxGroups = 512;                   // groups whose corrections are kept at a time
 constexpr int64_t kPrefetchBytes = 4096;              // how far ahead of the arithmetic weights are asked for
 constexpr int64_t kCachedBytes = int64_t{512} << 10;  // weights that stay in the second-level cache between row blocks
 
@@ -50,41 +51,33 @@ struct Format {
   static constexpr bool kTakesOffZeroPoint = !kHasMinimum && !(kBits == 8 && kSignedEight);
 };
 
-// --- what a row's groups are multiplied with, beside the codes ---------------------------------------------------
+// --- rows in panels -------------------------------------------------------------------------------------------------
 
-template <class F>
-struct RowFactors {
-  // With a minimum, scale * (sum of codes); else what a dot starts with, so that the zero point is taken off.
-  using Correction = std::conditional_t<F::kHasMinimum, float, int32_t>;
-  float scale[kMaxGroups];
-  Correction correction[kMaxGroups];
+// How many of the rows that are left make the next panel: as many as fit, the last two panels about equally large.
+inline int64_t next_panel(int64_t num_left) {
+  if (num_left >= 2 * kMaxRows || num_left <= kMaxRows) return std::min<int64_t>(num_left, kMaxRows);
+  return (num_left + 1) / 2;
+}
+
+// What a panel's dots are corrected by, [group][row]: with a minimum, scale * (sum of codes); else what a dot starts
+// with, so that the zero point is taken off.
+template <class F, int kRows>
+struct Corrections {
+  using Value = std::conditional_t<F::kHasMinimum, float, int32_t>;
+  Value values[kMaxGroups * kRows];
 
   void fill(const PreparedRows& x, int64_t row, int64_t group_begin, int64_t num_groups, int32_t zero_point) {
-    const float* scales = x.scales + row * (x.in_features / kActivationGroup);
-    const int32_t* sums = x.sums + row * (x.in_features / 16);
-    if constexpr (F::kGroup == 16) {
-      // The weight's groups are half as long as the activations': every scale stands twice.
-      for (int64_t g = 0; g < num_groups; ++g) {
-        scale[g] = scales[(group_begin + g) / 2];
-        correction[g] = -zero_point * sums[group_begin + g];
-      }
-    } else {
-      std::copy_n(scales + group_begin, num_groups, scale);
-      if constexpr (F::kHasMinimum || F::kTakesOffZeroPoint) correct(sums + 2 * group_begin, num_groups, zero_point);
-    }
-  }
-
-  void correct(const int32_t* sums_of_16, int64_t num_groups, int32_t zero_point) {
-    constexpr int64_t kPiece = 64;
-    int32_t sums[kPiece];
-    for (int64_t begin = 0; begin < num_groups; begin += kPiece) {
-      const int64_t count = std::min(kPiece, num_groups - begin);
-      add_pairs(sums_of_16 + 2 * begin, count, sums);
-      for (int64_t g = 0; g < count; ++g) {
+    if constexpr (!F::kHasMinimum && !F::kTakesOffZeroPoint) return;
+    const float* scales = x.scales + row * (x.in_features / kActivationGroup) + group_begin * kRows;
+    const int32_t* sums = x.sums + row * (x.in_features / 16) + group_begin * (F::kGroup / 16) * kRows;
+    for (int64_t g = 0; g < num_groups; ++g) {
+      for (int n = 0; n < kRows; ++n) {
+        const int64_t i = g * kRows + n;
+        const int32_t sum = F::kGroup == 16 ? sums[i] : sums[2 * g * kRows + n] + sums[(2 * g + 1) * kRows + n];
         if constexpr (F::kHasMinimum) {
-          correction[begin + g] = scale[begin + g] * static_cast<float>(sums[g]);
+          values[i] = scales[i] * static_cast<float>(sum);
         } else {
-          correction[begin + g] = -zero_point * sums[g];
+          values[i] = -zero_point * sum;
         }
       }
     }
@@ -133,31 +126,31 @@ inline Floats load_factor(const uint8_t* p) {
   return load(reinterpret_cast<const float*>(p));
 }
 
-// --- one group of one register of outputs, for some rows -----------------------------------------------------------
+// --- one group of one register of outputs, for the rows of a panel -------------------------------------------------
 
-// Adds to sums[n] what the group contributes for the row whose codes are at codes[n] + input. `record` is the group's,
-// `lane` the register's first row in the tile, g the group's number in `factors`.
+// Where a panel's values of one group stand; of each, a row's neighbour is the next row's.
+template <class F, int kRows>
+struct PanelGroup {
+  const int8_t* codes;  // [quads of inputs][row][4]
+  const float* scales;
+  const typename Corrections<F, kRows>::Value* corrections;
+};
+
+// Adds to sums[n] what the group contributes for row n. `record` is the group's, `lane` the register's first row in
+// the tile.
 template <class F, int kRows>
 inline __attribute__((always_inline)) void multiply_group(const uint8_t* record, int lane,
-                                                           const int8_t* const (&codes)[kRows], int64_t input,
-                                                           const RowFactors<F>* factors, int64_t g,
-                                                           Floats (&sums)[kRows]) {
+                                                           const PanelGroup<F, kRows>& x, Floats (&sums)[kRows]) {
   Dot<F::kBits> dots[kRows];
 #pragma GCC unroll 12
-  for (int n = 0; n < kRows; ++n) {
-    if constexpr (F::kTakesOffZeroPoint) {
-      dots[n].start(factors[n].correction[g]);
-    } else {
-      dots[n].start(0);
-    }
-  }
+  for (int n = 0; n < kRows; ++n) dots[n].start(F::kTakesOffZeroPoint ? static_cast<int32_t>(x.corrections[n]) : 0);
   int count = 0;  // numbers the lines as they come
   for_each_line<F>(record + 4 * lane, std::make_integer_sequence<int, F::kNibbleLines>{},
                    [&](int line, const Bytes& bytes) __attribute__((always_inline)) {
                      const Line<F::kBits> codes_of_line(bytes);
 #pragma GCC unroll 12
                      for (int n = 0; n < kRows; ++n) {
-                       dots[n].add(count, codes_of_line, load_quad(codes[n] + input + 4 * line));
+                       dots[n].add(count, codes_of_line, load_quad(x.codes + 4 * (line * kRows + n)));
                      }
                      ++count;
                    });
@@ -165,13 +158,13 @@ inline __attribute__((always_inline)) void multiply_group(const uint8_t* record,
   const Floats scale = load_factor<F>(scales);
 #pragma GCC unroll 12
   for (int n = 0; n < kRows; ++n) {
-    const Floats factor = multiply(scale, splat(factors[n].scale[g]));
+    const Floats factor = multiply(scale, splat(x.scales[n]));
     sums[n] = multiply_add(to_floats(dots[n].result()), factor, sums[n]);
   }
   if constexpr (F::kHasMinimum) {
     const Floats minimum = load_factor<F>(scales + kTileRows * F::kScaleBytes);
 #pragma GCC unroll 12
-    for (int n = 0; n < kRows; ++n) sums[n] = multiply_add(minimum, splat(factors[n].correction[g]), sums[n]);
+    for (int n = 0; n < kRows; ++n) sums[n] = multiply_add(minimum, splat(x.corrections[n]), sums[n]);
   }
 }
 
@@ -194,15 +187,15 @@ inline void finish(const Output& output, int64_t row, int64_t column, Floats sum
   store_first(y, sum, count);
 }
 
-// Rows [row_begin, row_begin + num_rows), at most kRows, in one pass over the weights. Where there are fewer, the last
-// one is computed several times and stored once.
+// The panel of kRows rows that begins with `row_begin`, in one pass over the weights.
 template <class F, int kRows>
-void linear_rows(const PackedWeight& w, const PreparedRows& x, int64_t row_begin, int64_t num_rows,
-                 const Output& output, int64_t tile_begin, int64_t tile_end) {
+void linear_panel(const PackedWeight& w, const PreparedRows& x, int64_t row_begin, const Output& output,
+                  int64_t tile_begin, int64_t tile_end) {
   constexpr int kVectors = kRows <= kRowsOfWholeTiles ? kVectorsPerTile : 1;
   const int64_t num_groups = w.in_features / F::kGroup;
-  RowFactors<F> factors[kRows];
-  const int8_t* codes[kRows];
+  const int8_t* codes = x.codes + row_begin * x.in_features;
+  const float* scales = x.scales + row_begin * (x.in_features / kActivationGroup);
+  Corrections<F, kRows> corrections;
   int64_t filled_from = -1;
   for (int64_t column = tile_begin * kVectorsPerTile; column < tile_end * kVectorsPerTile; column += kVectors) {
     const uint8_t* tile = w.data + column / kVectorsPerTile * static_cast<int64_t>(w.tile_bytes);
@@ -211,11 +204,7 @@ void linear_rows(const PackedWeight& w, const PreparedRows& x, int64_t row_begin
     for (auto& of_vector : sums) std::fill_n(of_vector, kRows, zero());
     for (int64_t begin = 0; begin < num_groups; begin += kMaxGroups) {
       const int64_t count = std::min(kMaxGroups, num_groups - begin);
-      for (int n = 0; n < kRows; ++n) {
-        const int64_t row = row_begin + std::min<int64_t>(n, num_rows - 1);
-        codes[n] = x.codes + row * x.in_features + begin * F::kGroup;
-        if (filled_from != begin) factors[n].fill(x, row, begin, count, w.zero_point);
-      }
+      if (filled_from != begin) corrections.fill(x, row_begin, begin, count, w.zero_point);
       filled_from = begin;
       const uint8_t* record = tile + begin * F::kRecordBytes;
       for (int64_t g = 0; g < count; ++g, record += F::kRecordBytes) {
@@ -223,37 +212,26 @@ void linear_rows(const PackedWeight& w, const PreparedRows& x, int64_t row_begin
         for (int64_t line = 0; line < F::kRecordBytes; line += kLineBytes) {
           __builtin_prefetch(record + kPrefetchBytes + line);
         }
+        const PanelGroup<F, kRows> group{codes + (begin + g) * F::kGroup * kRows,
+                                         scales + (begin + g) * F::kGroup / kActivationGroup * kRows,
+                                         corrections.values + g * kRows};
 #pragma GCC unroll 2
-        for (int v = 0; v < kVectors; ++v) {
-          multiply_group<F, kRows>(record, lane + v * kLanes, codes, g * F::kGroup, factors, g, sums[v]);
-        }
+        for (int v = 0; v < kVectors; ++v) multiply_group<F, kRows>(record, lane + v * kLanes, group, sums[v]);
       }
     }
     for (int v = 0; v < kVectors; ++v) {
-      for (int64_t n = 0; n < std::min<int64_t>(kRows, num_rows); ++n) {
-        finish(output, row_begin + n, (column + v) * kLanes, sums[v][n]);
-      }
+      for (int n = 0; n < kRows; ++n) finish(output, row_begin + n, (column + v) * kLanes, sums[v][n]);
     }
   }
 }
 
-template <class F, int... kSizes>
+template <class F, int... kSmaller>
 void linear_some_rows(const PackedWeight& w, const PreparedRows& x, int64_t row_begin, int64_t num_rows,
                       const Output& output, int64_t tile_begin, int64_t tile_end,
-                      std::integer_sequence<int, kSizes...>) {
-  // the first, that is the smallest, version that has room
-  const auto try_size = [&]<int kSize>(std::integral_constant<int, kSize>) {
-    if (num_rows > kSize) return false;
-    linear_rows<F, kSize>(w, x, row_begin, num_rows, output, tile_begin, tile_end);
-    return true;
-  };
-  (void)(try_size(std::integral_constant<int, kSizes>{}) || ...);
-}
-
-// How many of the rows that are left go together: as many as fit, the last two blocks about equally large.
-inline int64_t next_block(int64_t num_left) {
-  if (num_left >= 2 * kMaxRows || num_left <= kMaxRows) return std::min<int64_t>(num_left, kMaxRows);
-  return (num_left + 1) / 2;
+                      std::integer_sequence<int, kSmaller...>) {
+  (void)((num_rows == kSmaller + 1 &&
+          (linear_panel<F, kSmaller + 1>(w, x, row_begin, output, tile_begin, tile_end), true)) ||
+         ...);
 }
 
 template <class F>
@@ -263,9 +241,33 @@ void linear(const PackedWeight& w, const PreparedRows& x, int64_t num_rows, cons
   for (int64_t tile = tile_begin; tile < tile_end; tile += step) {
     const int64_t end = std::min(tile + step, tile_end);
     for (int64_t row = 0; row < num_rows;) {
-      const int64_t count = next_block(num_rows - row);
-      linear_some_rows<F>(w, x, row, count, output, tile, end, RowSizes{});
+      const int64_t count = next_panel(num_rows - row);
+      linear_some_rows<F>(w, x, row, count, output, tile, end, std::make_integer_sequence<int, kMaxRows>{});
       row += count;
+    }
+  }
+}
+
+// Codes, scales and sums of one row that is row `n` of a panel of `num_rows`; the arrays begin with the panel's.
+inline void prepare_row(const float* x, int64_t num_groups, int64_t n, int64_t num_rows, int8_t* codes, float* scales,
+                        int32_t* sums) {
+  constexpr uint32_t kInfinity = 0x7f800000u;
+  constexpr float kSmallest = 1e-30f;  // below, 127 / magnitude would overflow
+  for (int64_t g = 0; g < num_groups; ++g, x += kActivationGroup) {
+    const uint32_t bits = largest_magnitude(x);
+    const float magnitude = std::bit_cast<float>(bits);
+    const bool is_finite = bits < kInfinity;
+    int8_t group[kActivationGroup] = {};
+    int32_t group_sums[2] = {};
+    float scale = is_finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+    if (is_finite && magnitude >= kSmallest) {
+      scale = magnitude / 127.0f;
+      quantize_32(x, 127.0f / magnitude, group, group_sums);
+    }
+    scales[g * num_rows + n] = scale;
+    for (int64_t half = 0; half < 2; ++half) sums[(2 * g + half) * num_rows + n] = group_sums[half];
+    for (int64_t quad = 0; quad < kActivationGroup / 4; ++quad) {
+      std::memcpy(codes + 4 * ((g * (kActivationGroup / 4) + quad) * num_rows + n), group + 4 * quad, 4);
     }
   }
 }
@@ -275,27 +277,15 @@ void linear(const PackedWeight& w, const PreparedRows& x, int64_t num_rows, cons
 // Codes, scales and sums of rows [row_begin, row_end): scale = largest magnitude of 32 / 127. A group that holds NaN or
 // infinity gets a NaN scale, so that the outputs show it.
 void prepare_quantized(PreparedRows& rows, int64_t row_begin, int64_t row_end) {
-  constexpr uint32_t kInfinity = 0x7f800000u;
-  constexpr float kSmallest = 1e-30f;  // below, 127 / magnitude would overflow
-  const int64_t num_groups = rows.in_features / quantized::kActivationGroup;
-  for (int64_t row = row_begin; row < row_end; ++row) {
-    const float* x = rows.x + row * rows.x_stride;
-    int8_t* codes = rows.codes + row * rows.in_features;
-    for (int64_t g = 0; g < num_groups; ++g, x += 32, codes += 32) {
-      const uint32_t bits = quantized::largest_magnitude(x);
-      const float magnitude = std::bit_cast<float>(bits);
-      const bool is_finite = bits < kInfinity;
-      float& scale = rows.scales[row * num_groups + g];
-      int32_t* sums = rows.sums + 2 * (row * num_groups + g);
-      if (is_finite && magnitude >= kSmallest) {
-        scale = magnitude / 127.0f;
-        quantized::quantize_32(x, 127.0f / magnitude, codes, sums);
-      } else {
-        scale = is_finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
-        std::fill_n(codes, 32, int8_t{0});
-        sums[0] = sums[1] = 0;
-      }
+  const int64_t width = rows.in_features;
+  for (int64_t panel = 0; panel < row_end;) {
+    const int64_t count = quantized::next_panel(rows.num_rows - panel);
+    for (int64_t row = std::max(panel, row_begin); row < std::min(panel + count, row_end); ++row) {
+      quantized::prepare_row(rows.x + row * rows.x_stride, width / quantized::kActivationGroup, row - panel, count,
+                             rows.codes + panel * width, rows.scales + panel * (width / 32),
+                             rows.sums + panel * (width / 16));
     }
+    panel += count;
   }
 }
 

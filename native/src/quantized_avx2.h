@@ -14,7 +14,6 @@ namespace quantized {
 
 constexpr int kLanes = 8;
 constexpr int kMaxRows = 4;
-using RowSizes = std::integer_sequence<int, 1, 2, 3, 4>;
 constexpr int kRowsOfWholeTiles = 2;  // with more, a tile is passed over twice, half of its rows at a time
 constexpr bool kSignedEight = true;   // see Line<8>
 
@@ -50,18 +49,6 @@ inline __m256i first_lanes(int64_t count) {
 }
 inline Floats load_first(const float* p, int64_t count) { return _mm256_maskload_ps(p, first_lanes(count)); }
 inline void store_first(float* p, Floats v, int64_t count) { _mm256_maskstore_ps(p, first_lanes(count), v); }
-
-// sums[i] = x[2i] + x[2i + 1]
-inline void add_pairs(const int32_t* x, int64_t count, int32_t* sums) {
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 2 * i));
-    const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 2 * i + 8));
-    const __m256i pairs = _mm256_permute4x64_epi64(_mm256_hadd_epi32(low, high), 0xd8);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + i), pairs);
-  }
-  for (; i < count; ++i) sums[i] = x[2 * i] + x[2 * i + 1];
-}
 
 using Quad = __m256i;
 inline Quad load_quad(const int8_t* p) {

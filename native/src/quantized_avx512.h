@@ -14,7 +14,6 @@ namespace quantized {
 
 constexpr int kLanes = 16;
 constexpr int kMaxRows = 12;  // whose sums and dots stay in registers while weights stream by
-using RowSizes = std::integer_sequence<int, 1, 2, 3, 4, 6, 8, 10, 12>;  // for which there is a version each
 constexpr int kRowsOfWholeTiles = kMaxRows;
 constexpr bool kSignedEight = false;  // 8-bit codes are multiplied unsigned, the zero point goes into the sum
 
@@ -51,20 +50,6 @@ inline __mmask16 first_lanes(int64_t count) {
 }
 inline Floats load_first(const float* p, int64_t count) { return _mm512_maskz_loadu_ps(first_lanes(count), p); }
 inline void store_first(float* p, Floats v, int64_t count) { _mm512_mask_storeu_ps(p, first_lanes(count), v); }
-
-// sums[i] = x[2i] + x[2i + 1]
-inline void add_pairs(const int32_t* x, int64_t count, int32_t* sums) {
-  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-  for (int64_t i = 0; i < count; i += 16) {
-    const __m512i low = _mm512_maskz_loadu_epi32(first_lanes(2 * (count - i)), x + 2 * i);
-    const int64_t num_high = std::max<int64_t>(2 * (count - i) - 16, 0);
-    const __m512i high = _mm512_maskz_loadu_epi32(first_lanes(num_high), x + 2 * i + 16);
-    const __m512i pairs = _mm512_add_epi32(_mm512_permutex2var_epi32(low, even, high),
-                                           _mm512_permutex2var_epi32(low, odd, high));
-    _mm512_mask_storeu_epi32(sums + i, first_lanes(count - i), pairs);
-  }
-}
 
 // Four neighbouring activations of one row, in every lane.
 using Quad = __m512i;

@@ -17,7 +17,6 @@ namespace quantized {
 
 constexpr int kLanes = 16;
 constexpr int kMaxRows = 2;
-using RowSizes = std::integer_sequence<int, 1, 2>;
 constexpr int kRowsOfWholeTiles = kMaxRows;
 constexpr bool kSignedEight = false;
 
@@ -87,11 +86,6 @@ inline Floats load_first(const float* p, int64_t count) {
 }
 inline void store_first(float* p, const Floats& a, int64_t count) {
   std::memcpy(p, a.v, sizeof(float) * static_cast<size_t>(std::min<int64_t>(count, kLanes)));
-}
-
-// sums[i] = x[2i] + x[2i + 1]
-inline void add_pairs(const int32_t* x, int64_t count, int32_t* sums) {
-  for (int64_t i = 0; i < count; ++i) sums[i] = x[2 * i] + x[2 * i + 1];
 }
 
 using Quad = const int8_t*;

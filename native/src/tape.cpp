@@ -140,6 +140,7 @@ PreparedRows Tape::prepared(int32_t index) const {
   rows.codes = block<int8_t>(input.codes);
   rows.scales = block<float>(input.scales);
   rows.sums = block<int32_t>(input.sums);
+  rows.num_rows = num_rows(program_.buffers[input.x.buffer].rows);
   rows.in_features = input.x.width;
   return rows;
 }
