@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inglenook.checkpoint.checkpoint import open_dummy
-from inglenook.checkpoint.dummy import DUMMY_CONFIGS, DummyEncoding, DummyTensors, dummy_config
+from inglenook.checkpoint.dummy import DUMMY_CONFIGS, DummyEncoding, DummyTensors, dummy_config, parse_dummy
 from inglenook.errors import CheckpointError
 from inglenook.ops.dequantize import dequantize
 from inglenook.ops.program import Weight
@@ -114,3 +114,10 @@ def test_named_shapes() -> None:
     assert dummy_config("tiny") is not DUMMY_CONFIGS["tiny"]
     with pytest.raises(CheckpointError, match=r"'2b'.*1b, 135m, tiny"):
         dummy_config("2b")
+
+
+def test_names_carry_shape_and_encoding() -> None:
+    assert parse_dummy("1b") == ("1b", None)
+    assert parse_dummy("1b-q5_k") == ("1b", "q5_k")
+    with pytest.raises(CheckpointError, match=r"'q3'.*q4_0, q8_0"):
+        parse_dummy("1b-q3")

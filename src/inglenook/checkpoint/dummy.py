@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from inglenook.ops.program import Weight
 from inglenook.ops.weights import BLOCK_LAYOUTS, Encoding, HostTensor
 
 Bytes = npt.NDArray[np.uint8]
-DummyEncoding = Literal["q4_0", "q8_0", "bf16", "f16", "f32"]
+DummyEncoding = Literal["q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "bf16", "f16", "f32"]
 
 _LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
@@ -74,6 +74,19 @@ DUMMY_CONFIGS: dict[str, dict[str, Any]] = {
 # Random blocks (values, where the encoding has no blocks) that are drawn; pages repeat them. A prime, so that the
 # repetition never falls in step with the rows of a matrix.
 NUM_DRAWN_BLOCKS = 262_147
+
+
+def parse_dummy(name: str) -> tuple[str, DummyEncoding | None]:
+    """Shape and encoding of "1b" or "1b-q5_k". Raises CheckpointError for an encoding that there isn't."""
+    shape, separator, encoding = name.partition("-")
+    if not separator:
+        return shape, None
+    for known in get_args(DummyEncoding):
+        if encoding == known:
+            return shape, known
+    raise CheckpointError(
+        f"There are no dummy weights in {encoding!r:.80}; there are {', '.join(get_args(DummyEncoding))}."
+    )
 
 
 def dummy_config(shape: str) -> dict[str, Any]:
@@ -152,7 +165,7 @@ def num_blocks_of(weight: Weight, encoding: Encoding) -> int:
 
 def _draw(rng: np.random.Generator, encoding: Encoding, deviation: float) -> Bytes:
     """NUM_DRAWN_BLOCKS random blocks whose values have mean 0 and about this standard deviation."""
-    if encoding in ("q4_0", "q8_0"):
+    if encoding in _CODE_BITS:
         return _draw_blocks(rng, encoding, deviation)
     bound = deviation * math.sqrt(3)
     values = rng.uniform(-bound, bound, NUM_DRAWN_BLOCKS).astype(np.float32)
@@ -161,12 +174,28 @@ def _draw(rng: np.random.Generator, encoding: Encoding, deviation: float) -> Byt
     return values.astype(np.float16 if encoding == "f16" else np.float32).view(np.uint8)
 
 
+_CODE_BITS: Mapping[Encoding, int] = {"q4_0": 4, "q8_0": 8, "q4_k": 4, "q5_k": 5, "q6_k": 6}
+
+
 def _draw_blocks(rng: np.random.Generator, encoding: Encoding, deviation: float) -> Bytes:
-    layout = BLOCK_LAYOUTS[encoding]
+    """Random codes; scales such that the values get the deviation that is asked for."""
+    layout, num_codes = BLOCK_LAYOUTS[encoding], 2 ** _CODE_BITS[encoding]
     data: Bytes = rng.integers(0, 256, NUM_DRAWN_BLOCKS * layout.block_bytes, dtype=np.uint8)
-    num_codes = 16 if encoding == "q4_0" else 256
+    blocks = data.view(BLOCK_DTYPES[encoding])
     code_deviation = math.sqrt((num_codes**2 - 1) / 12)
-    scales = rng.uniform(0.5, 1.5, NUM_DRAWN_BLOCKS) * deviation / code_deviation
     # Codes run from -n/2 to n/2 - 1; scales of both signs keep their mean of -1/2 from adding up
-    data.view(BLOCK_DTYPES[encoding])["scale"] = scales * rng.choice([-1, 1], NUM_DRAWN_BLOCKS)
+    scales = (
+        rng.uniform(0.5, 1.5, NUM_DRAWN_BLOCKS) * rng.choice([-1, 1], NUM_DRAWN_BLOCKS) * deviation / code_deviation
+    )
+    if encoding == "q6_k":
+        scales /= math.sqrt(256**2 / 12)  # the groups' own scales, random int8
+    elif encoding in ("q4_k", "q5_k"):
+        scales /= math.sqrt(63 * 127 / 6)  # 0 to 63
+        # Every group's minimum is made equal to its scale (6 bits each, in three rows of four bytes), so that one
+        # minimum for the block centres all of its codes.
+        packed = blocks["group_scales"]
+        packed[:, 4:8] = packed[:, :4]
+        packed[:, 8:] = packed[:, 8:] % 16 * 17
+        blocks["minimum"] = scales * ((num_codes - 1) / 2)
+    blocks["scale"] = scales
     return data

@@ -15,7 +15,7 @@ from inglenook.checkpoint.checkpoint import (
     read_config_json,
     unused_tensors,
 )
-from inglenook.checkpoint.dummy import DummyEncoding, dummy_config
+from inglenook.checkpoint.dummy import DummyEncoding, dummy_config, parse_dummy
 from inglenook.config import EngineSettings, ModelSettings, Quantization, resolve
 from inglenook.engine.async_engine import AsyncEngine
 from inglenook.engine.engine import Engine
@@ -108,8 +108,10 @@ def _open(path: Path | None, model: ModelSettings) -> tuple[Checkpoint, ModelCon
 
 
 def _open_dummy(path: Path | None, model: ModelSettings) -> tuple[Checkpoint, ModelConfig, Program]:
+    encoding: DummyEncoding | None = None
     if path is None:
-        values = dummy_config(model.model.removeprefix("dummy:"))
+        shape, encoding = parse_dummy(model.model.removeprefix("dummy:"))
+        values = dummy_config(shape)
     elif path.is_dir():
         values = read_config_json(path)
     else:
@@ -118,7 +120,7 @@ def _open_dummy(path: Path | None, model: ModelSettings) -> tuple[Checkpoint, Mo
         )
     config = read_config(values, format="dummy")
     program = build_program(config)
-    return open_dummy(values, program.weights, _dummy_encoding(model), model.seed or 0), config, program
+    return open_dummy(values, program.weights, encoding or _dummy_encoding(model), model.seed or 0), config, program
 
 
 def _dummy_encoding(model: ModelSettings) -> DummyEncoding:
@@ -221,7 +223,8 @@ class _Loading:
     def _check_quantization(self) -> None:
         """Refuse a wish that would change nothing. Random weights have been drawn as wished."""
         wish = self.model.quantization
-        is_obeyed = self.checkpoint.format == "dummy" or any(self.format_of(t) == wish for t in self._float_matrices())
+        matrices = self._tensors() if self.checkpoint.format == "dummy" else self._float_matrices()
+        is_obeyed = any(self.format_of(tensor) == wish for tensor in matrices)
         if wish is not None and not is_obeyed:
             formats = ", ".join(self.matrix_bytes())
             raise ConfigError(

@@ -21,7 +21,7 @@ class Limits:
     bf16_gflop_s: float
 
 
-def measure_limits(threads: int, *, isa: str | None = None, seconds: float = 1.0) -> Limits:
+def measure_limits(threads: int, *, isa: str | None = None, seconds: float = 0.7) -> Limits:
     """Run the three probes, each for about `seconds`; takes 1 GiB of memory meanwhile."""
     isa = isa or _native.available_isas()[-1]
     return Limits(

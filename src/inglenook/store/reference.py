@@ -67,7 +67,7 @@ class PackageReference:
 
 @dataclass(frozen=True)
 class DummyReference:
-    """Random weights of a known shape."""
+    """Random weights of a known shape, in 4 bits or in the encoding that follows a hyphen: 1b, 1b-q5_k."""
 
     shape: str
 

@@ -1,0 +1,86 @@
+"""What a workload measures: an engine, loaded when first asked for, and the means to put work on it."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from inglenook.bench.work import StepCost, step_cost
+from inglenook.config import EngineSettings, ModelSettings
+from inglenook.engine.load import LoadedEngine, load_engine
+from inglenook.engine.request import EngineRequest
+from inglenook.errors import EngineError
+from inglenook.types import SamplingParams
+
+MIN_RUNS = 5
+MIN_SECONDS = 3.0  # of all runs together: quick ones are repeated more often
+MAX_RUNS = 25
+
+
+class Subject:
+    """One model with the settings that some workloads share. Prompts are random tokens, the same in every run of the
+    program, so that no prefix is found in the cache unless a workload asks for the same prompt again.
+    """
+
+    def __init__(
+        self, path: Path | None, model: ModelSettings, engine: EngineSettings, *, min_runs: int = MIN_RUNS
+    ) -> None:
+        self.path = path
+        self.model = model
+        self.settings = engine
+        self._min_runs = min_runs
+        self._num_requests = 0
+
+    @functools.cached_property
+    def loaded(self) -> LoadedEngine:
+        """Raises what load_engine raises."""
+        return load_engine(self.path, self.model, self.settings)
+
+    @functools.cached_property
+    def cost(self) -> StepCost:
+        return step_cost(self.loaded.program, self.loaded.kept_weights, kv_dtype=self.loaded.plan.kv_dtype)
+
+    @property
+    def format(self) -> str:
+        """Of the weights; empty where no workload had the model loaded."""
+        return self.cost.format if "loaded" in self.__dict__ else ""
+
+    def close(self) -> None:
+        if "loaded" in self.__dict__:
+            self.loaded.engine.stop()
+
+    def prompt(self, num_tokens: int, seed: int | None = None) -> tuple[int, ...]:
+        """Random tokens; the same seed gives the same prompt, None one that hasn't been before."""
+        self._num_requests += 1
+        random = np.random.default_rng((0, self._num_requests) if seed is None else (1, seed))
+        return tuple(random.integers(0, self.loaded.config.vocab_size, num_tokens).tolist())
+
+    def request(self, prompt: tuple[int, ...], max_tokens: int) -> EngineRequest:
+        """Greedy, and to the full length whatever the tokens are."""
+        self._num_requests += 1
+        sampling = SamplingParams(max_tokens=max_tokens, temperature=0.0, ignore_eos=True)
+        return EngineRequest(f"bench-{self._num_requests}", prompt, sampling)
+
+    def arrivals(self, requests: Sequence[EngineRequest]) -> list[list[float]]:
+        """When each token of each request arrived, s (time.perf_counter)."""
+        arrivals: dict[str, list[float]] = {request.request_id: [] for request in requests}
+        for output in self.loaded.engine.generate_blocking(requests):
+            if output.error is not None:
+                raise EngineError(f"A request of the benchmark failed: {output.error}")
+            arrivals[output.request_id] += [time.perf_counter()] * len(output.tokens)
+        return list(arrivals.values())
+
+    def repeat(self, measure: Callable[[], float], *, max_runs: int = MAX_RUNS) -> tuple[float, ...]:
+        """The values of several runs, after one that only warms up."""
+        measure()
+        values: list[float] = []
+        begin = time.perf_counter()
+        while len(values) < self._min_runs or (
+            time.perf_counter() - begin < MIN_SECONDS and len(values) < max(max_runs, self._min_runs)
+        ):
+            values.append(measure())
+        return tuple(values)

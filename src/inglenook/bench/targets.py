@@ -1,0 +1,34 @@
+"""What the engine is to reach, by model and instruction set: also what `inglenook bench` runs without arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from inglenook.bench.rows import Target
+from inglenook.config import DEFAULT_MODEL, Isa
+
+TARGETS: Mapping[tuple[str, Isa], Mapping[str, Target]] = {
+    (DEFAULT_MODEL, "avx512"): {
+        "prefill-512": Target(0.60),
+        "decode-1": Target(0.60),
+        "decode-8": Target(0.40),
+        "decode-32": Target(0.50),
+    },
+    ("dummy:1b", "avx512"): {
+        "prefill-512": Target(0.70),
+        "decode-1": Target(0.90),
+        "decode-8": Target(0.60),
+        "decode-32": Target(0.65),
+        "prefill-8192": Target(0.55),
+        "decode-1-at-8192": Target(0.80),
+    },
+    ("dummy:1b-bf16", "avx512"): {"prefill-512": Target(0.80), "decode-1": Target(0.90)},
+    ("dummy:1b-q8_0", "avx512"): {"decode-1": Target(0.90)},
+    ("dummy:1b-q6_k", "avx512"): {"decode-1": Target(0.80)},
+    ("dummy:1b-q5_k", "avx512"): {"decode-1": Target(0.80)},
+    ("dummy:1b", "avx2"): {
+        "prefill-512": Target(0.45, of_isa="avx512"),
+        "decode-1": Target(0.85),
+        "decode-32": Target(0.45, of_isa="avx512"),
+    },
+}

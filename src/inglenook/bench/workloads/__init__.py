@@ -1,0 +1,27 @@
+"""All workloads, in the order in which they run. A new one is a file here and a line in this list; what it should
+reach, and on which models it runs by default, stands in bench/targets.py.
+"""
+
+from __future__ import annotations
+
+from inglenook.bench.workload import Workload
+from inglenook.bench.workloads.decode import decode
+from inglenook.bench.workloads.long_context import LONG_CONTEXT
+from inglenook.bench.workloads.prefill import prefill
+
+WORKLOADS: dict[str, Workload] = {
+    workload.name: workload
+    for workload in (
+        prefill(128),
+        prefill(512),
+        decode(1),
+        decode(2),
+        decode(4),
+        decode(8),
+        decode(16),
+        decode(32),
+        *LONG_CONTEXT,
+    )
+}
+
+STANDARD = ("prefill-512", "decode-1", "decode-8", "decode-32")  # what a model is measured with that has no targets
