@@ -5,5 +5,6 @@ NB_MODULE(_native, m) {
   inglenook::bind_packing(m);
   inglenook::bind_sampler(m);
   inglenook::bind_probes(m);
+  inglenook::bind_step(m);
   inglenook::bind_tape(m);
 }

@@ -8,6 +8,7 @@ namespace inglenook {
 void bind_packing(nanobind::module_& m);
 void bind_sampler(nanobind::module_& m);
 void bind_probes(nanobind::module_& m);
+void bind_step(nanobind::module_& m);
 void bind_tape(nanobind::module_& m);
 
 }  // namespace inglenook

@@ -5,6 +5,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -12,9 +13,9 @@
 #include <vector>
 
 #include "bindings.h"
-#include "parallel.h"
 #include "philox.h"
 #include "sampler.h"
+#include "thread_pool.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -26,8 +27,25 @@ namespace {
 using Logits = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Mask = nb::ndarray<const uint32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-// Below this many logits a second thread takes longer to start than it saves.
-constexpr int64_t kLogitsForThreads = 400'000;
+// Below this many logits a second thread may take longer to wake than it saves.
+constexpr int64_t kLogitsForThreads = 150'000;
+
+struct RowSampler final : StageRunner {
+  void run_chunk(int, int row, int) noexcept override {
+    const uint32_t* allowed = mask == nullptr ? nullptr : mask + row * ((vocab_size + 31) / 32);
+    try {
+      results[row] = sample_row(logits + row * vocab_size, vocab_size, *states[row], allowed);
+    } catch (const std::bad_alloc&) {
+      results[row].error = "there is no memory left";
+    }
+  }
+
+  const float* logits;
+  int64_t vocab_size;
+  SamplerState* const* states;
+  const uint32_t* mask;
+  Sampled* results;
+};
 
 void check(const Logits& logits, size_t num_states, const std::optional<Mask>& mask) {
   if (logits.shape(0) != num_states) throw std::invalid_argument("there must be one state for each row of logits");
@@ -44,20 +62,23 @@ nb::tuple to_tuple(const std::vector<Candidate>& top) {
 
 // (token ids, log-probabilities or None, top). Where a row can't be sampled, ValueError, and no state has advanced.
 nb::tuple sample(const Logits& logits, const std::vector<SamplerState*>& states, const std::optional<Mask>& mask,
-                 int threads) {
+                 ThreadPool* pool) {
   check(logits, states.size(), mask);
-  const int64_t num_rows = static_cast<int64_t>(states.size());
-  const int64_t vocab_size = static_cast<int64_t>(logits.shape(1));
+  const int32_t num_rows = static_cast<int32_t>(states.size());
   std::vector<Sampled> results(states.size());
+  RowSampler sampler;
+  sampler.logits = logits.data();
+  sampler.vocab_size = static_cast<int64_t>(logits.shape(1));
+  sampler.states = states.data();
+  sampler.mask = mask ? mask->data() : nullptr;
+  sampler.results = results.data();
   {
     const nb::gil_scoped_release release;
-    const float* data = logits.data();
-    const uint32_t* bits = mask ? mask->data() : nullptr;
-    const int64_t mask_width = (vocab_size + 31) / 32;
-    parallel_for(num_rows * vocab_size < kLogitsForThreads ? 1 : threads, num_rows, 1, [&](int64_t row, int64_t) {
-      results[row] = sample_row(data + row * vocab_size, vocab_size, *states[row],
-                                bits == nullptr ? nullptr : bits + row * mask_width);
-    });
+    if (pool != nullptr && num_rows * sampler.vocab_size >= kLogitsForThreads) {
+      pool->run(sampler, &num_rows, 1);
+    } else {
+      for (int32_t row = 0; row < num_rows; ++row) sampler.run_chunk(0, row, 0);
+    }
   }
   for (const Sampled& result : results) {
     if (!result.error.empty()) throw std::invalid_argument(result.error);
@@ -76,6 +97,9 @@ nb::tuple sample(const Logits& logits, const std::vector<SamplerState*>& states,
 }  // namespace
 
 void bind_sampler(nb::module_& m) {
+  nb::class_<ThreadPool>(m, "ThreadPool", "Threads that stay; used by one caller at a time.")
+      .def(nb::init<int>(), "threads"_a)
+      .def("close", &ThreadPool::close, nb::call_guard<nb::gil_scoped_release>());
   nb::class_<SamplerState>(m, "SamplerState")
       .def(
           "__init__",
@@ -92,7 +116,7 @@ void bind_sampler(nb::module_& m) {
           "presence_penalty"_a, "frequency_penalty"_a, "min_tokens"_a, "num_logprobs"_a, "logit_bias"_a,
           "stop_token_ids"_a, "seed"_a, "prompt"_a)
       .def_prop_ro("num_output", &SamplerState::num_output);
-  m.def("sample", &sample, "logits"_a, "states"_a, "mask"_a.none(), "threads"_a);
+  m.def("sample", &sample, "logits"_a, "states"_a, "mask"_a.none(), "pool"_a.none());
   m.def("uniform", &philox_uniform, "seed"_a, "position"_a, "Number `position` of a request's random stream.");
 }
 

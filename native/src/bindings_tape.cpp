@@ -194,6 +194,8 @@ void bind_tape(nb::module_& m) {
           "program"_a, "num_blocks"_a, "block_size"_a, "is_f16"_a, "max_num_tokens"_a, "max_num_selected"_a,
           "threads"_a, "isa"_a)
       .def_prop_ro("memory_bytes", &Tape::memory_bytes)
+      // Between runs only.
+      .def_prop_ro("pool", &Tape::pool, nb::rv_policy::reference_internal)
       .def("set_matrix", &Tape::set_matrix)
       // The array must outlive the tape.
       .def("set_vector", [](Tape& tape, int32_t slot,

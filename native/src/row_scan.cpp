@@ -12,14 +12,16 @@ namespace inglenook {
 
 namespace {
 
-constexpr int64_t kScanBlock = 256;
 constexpr int kLanes = 16;
+constexpr float kLeastExponent = -40.0f;  // e^-40 is 4e-18: a million tokens of that weight are never drawn
 
 // Integers in the order of the floats: comparing them needs no care for NaN, and vectorises.
 inline int32_t ordered(float value) {
   const int32_t bits = std::bit_cast<int32_t>(value + 0.0f);  // -0 becomes +0
   return bits ^ (bits >> 31 & 0x7fffffff);
 }
+
+inline float value_of(int32_t key) { return std::bit_cast<float>(key ^ (key >> 31 & 0x7fffffff)); }
 
 // The largest ordered() of the row, and the block that holds it first.
 struct BlockScan {
@@ -29,10 +31,11 @@ struct BlockScan {
 };
 
 INGLENOOK_CLONES
-BlockScan scan_blocks(const float* x, int64_t count) {
+BlockScan scan_blocks(const float* x, int64_t count, std::vector<float>& maxima) {
   BlockScan scan{std::numeric_limits<int32_t>::min(), 0, false};
-  for (int64_t begin = 0; begin < count; begin += kScanBlock) {
-    const int64_t end = std::min(begin + kScanBlock, count);
+  maxima.clear();
+  for (int64_t begin = 0; begin < count; begin += kSumBlock) {
+    const int64_t end = std::min(begin + kSumBlock, count);
     int32_t best = std::numeric_limits<int32_t>::min();
     uint32_t magnitude = 0;
     for (int64_t i = begin; i < end; ++i) {
@@ -42,6 +45,7 @@ BlockScan scan_blocks(const float* x, int64_t count) {
       magnitude = size > magnitude ? size : magnitude;
     }
     if (magnitude > 0x7f800000u) scan.has_nan = true;
+    maxima.push_back(value_of(best));
     if (best > scan.best) {
       scan.best = best;
       scan.block = begin;
@@ -60,6 +64,30 @@ bool has_above(const float* x, int64_t count, float threshold) {
 void keep_best(std::vector<Candidate>& candidates, int64_t k) {
   std::nth_element(candidates.begin(), candidates.begin() + (k - 1), candidates.end(), is_better);
   candidates.resize(static_cast<size_t>(k));
+}
+
+// Without a branch on the values, which nothing could foresee.
+void append_above(const float* x, int64_t begin, int64_t end, float threshold, std::vector<Candidate>& candidates) {
+  size_t size = candidates.size();
+  candidates.resize(size + static_cast<size_t>(end - begin));
+  for (int64_t i = begin; i < end; ++i) {
+    candidates[size] = {x[i], static_cast<int32_t>(i)};
+    size += x[i] > threshold;
+  }
+  candidates.resize(size);
+}
+
+// In an order that depends on nothing but the position.
+inline double sum_block(const float* weights, int64_t count) {
+  float lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += weights[i + lane];
+  }
+  double sum = 0.0;
+  for (const float lane : lanes) sum += static_cast<double>(lane);
+  for (; i < count; ++i) sum += static_cast<double>(weights[i]);
+  return sum;
 }
 
 // exp(v) for v <= 0: 2^n * polynomial(r), v = n ln 2 + r, |r| <= ln 2 / 2 (coefficients of the Taylor series to r^7).
@@ -82,8 +110,8 @@ inline float exp_of_negative(float v) {
 
 }  // namespace
 
-Largest find_largest(const float* x, int64_t count) {
-  const BlockScan scan = scan_blocks(x, count);
+Largest find_largest(const float* x, int64_t count, std::vector<float>& maxima) {
+  const BlockScan scan = scan_blocks(x, count, maxima);
   Largest result{{-std::numeric_limits<float>::infinity(), 0}, !scan.has_nan};
   for (int64_t i = scan.block; i < count; ++i) {
     if (ordered(x[i]) != scan.best) continue;
@@ -94,18 +122,21 @@ Largest find_largest(const float* x, int64_t count) {
   return result;
 }
 
-void find_best(const float* x, int64_t count, int64_t k, float floor, std::vector<Candidate>& best) {
+void find_best(const float* x, int64_t count, int64_t k, float floor, std::vector<Candidate>& best, const double* sums) {
   constexpr int64_t kChunk = 64;
+  static_assert(kSumBlock % kChunk == 0);
   best.clear();
   if (k <= 0) return;
-  const int64_t capacity = std::max<int64_t>(2 * std::min(k, count), kScanBlock);
+  const int64_t capacity = std::max<int64_t>(2 * std::min(k, count), 256);
   float threshold = floor;  // ids ascend, so that a later value equal to the k-th best is never better
   for (int64_t begin = 0; begin < count; begin += kChunk) {
+    if (sums != nullptr && begin % kSumBlock == 0 && !(sums[begin / kSumBlock] > static_cast<double>(threshold))) {
+      begin += kSumBlock - kChunk;
+      continue;
+    }
     const int64_t end = std::min(begin + kChunk, count);
     if (!has_above(x + begin, end - begin, threshold)) continue;
-    for (int64_t i = begin; i < end; ++i) {
-      if (x[i] > threshold) best.push_back({x[i], static_cast<int32_t>(i)});
-    }
+    append_above(x, begin, end, threshold, best);
     if (static_cast<int64_t>(best.size()) >= capacity && static_cast<int64_t>(best.size()) > k) {
       keep_best(best, k);
       threshold = std::max(threshold, best.back().value);
@@ -115,34 +146,36 @@ void find_best(const float* x, int64_t count, int64_t k, float floor, std::vecto
 }
 
 INGLENOOK_CLONES
-void exponentiate(const float* x, int64_t count, float shift, float factor, float* weights) {
-  for (int64_t i = 0; i < count; ++i) weights[i] = exp_of_negative((x[i] - shift) * factor);
-}
-
-INGLENOOK_CLONES
-void cut_weights(float* weights, int64_t count, const Candidate& last) {
-  const float value = last.value;
-  const int32_t id = last.id;
-  for (int32_t i = 0; i < static_cast<int32_t>(count); ++i) {
-    const bool is_kept = (weights[i] > value) | ((weights[i] == value) & (i <= id));
-    weights[i] = is_kept ? weights[i] : 0.0f;
+void exponentiate(const float* x, int64_t count, float shift, float factor, const std::vector<float>& maxima,
+                  float* weights, std::vector<double>& sums) {
+  sums.clear();
+  for (int64_t begin = 0; begin < count; begin += kSumBlock) {
+    if ((maxima[static_cast<size_t>(begin / kSumBlock)] - shift) * factor < kLeastExponent) {
+      sums.push_back(0.0);
+      continue;
+    }
+    const int64_t end = std::min(begin + kSumBlock, count);
+    for (int64_t i = begin; i < end; ++i) weights[i] = exp_of_negative((x[i] - shift) * factor);
+    sums.push_back(sum_block(weights + begin, end - begin));
   }
 }
 
 INGLENOOK_CLONES
-void sum_blocks(const float* weights, int64_t count, std::vector<double>& sums) {
-  sums.clear();
+void cut_weights(float* weights, int64_t count, const Candidate& last, std::vector<double>& sums) {
+  const float value = last.value;
   for (int64_t begin = 0; begin < count; begin += kSumBlock) {
-    const int64_t end = std::min(begin + kSumBlock, count);
-    float lanes[kLanes] = {};
-    int64_t i = begin;
-    for (; i + kLanes <= end; i += kLanes) {
-      for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += weights[i + lane];
+    double& sum = sums[static_cast<size_t>(begin / kSumBlock)];
+    if (sum == 0.0) continue;
+    if (sum < static_cast<double>(value)) {  // and so is each of its weights
+      sum = 0.0;
+      continue;
     }
-    double sum = 0.0;
-    for (const float lane : lanes) sum += static_cast<double>(lane);
-    for (; i < end; ++i) sum += static_cast<double>(weights[i]);
-    sums.push_back(sum);
+    const int32_t end = static_cast<int32_t>(std::min(begin + kSumBlock, count));
+    for (int32_t i = static_cast<int32_t>(begin); i < end; ++i) {
+      const bool is_kept = (weights[i] > value) | ((weights[i] == value) & (i <= last.id));
+      weights[i] = is_kept ? weights[i] : 0.0f;
+    }
+    sum = sum_block(weights + begin, end - begin);
   }
 }
 

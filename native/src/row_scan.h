@@ -15,24 +15,28 @@ inline bool is_better(const Candidate& a, const Candidate& b) {
   return a.value > b.value || (a.value == b.value && a.id < b.id);
 }
 
-// The best of a row. `is_sound` is false where the row holds NaN or +infinity, or nothing but -infinity.
+// Rows are scanned and summed in blocks of this many neighbours.
+constexpr int64_t kSumBlock = 1024;
+
+// The best of a row. `is_sound` is false where the row holds NaN or +infinity, or nothing but -infinity. `maxima` gets
+// the largest value of each block.
 struct Largest {
   Candidate best;
   bool is_sound;
 };
-Largest find_largest(const float* x, int64_t count);
+Largest find_largest(const float* x, int64_t count, std::vector<float>& maxima);
 
-// The `k` best values above `floor`, in no order.
-void find_best(const float* x, int64_t count, int64_t k, float floor, std::vector<Candidate>& best);
+// The `k` best values above `floor`, in no order. With `sums`, of weights, blocks that can hold none are passed over.
+void find_best(const float* x, int64_t count, int64_t k, float floor, std::vector<Candidate>& best,
+               const double* sums = nullptr);
 
-// weights[i] = exp((x[i] - shift) * factor), to about 1e-7 of itself, for exponents of at most 0.
-void exponentiate(const float* x, int64_t count, float shift, float factor, float* weights);
+// weights[i] = exp((x[i] - shift) * factor), to about 1e-7 of itself, for exponents of at most 0; and the sum of each
+// block, in an order that depends on nothing but the position. `maxima` are x's. A block in which no weight reaches
+// e^-40 gets the sum 0: a block of that sum has no weight, whatever stands in it.
+void exponentiate(const float* x, int64_t count, float shift, float factor, const std::vector<float>& maxima,
+                  float* weights, std::vector<double>& sums);
 
-// Zeroes the weights that are worse than `last`.
-void cut_weights(float* weights, int64_t count, const Candidate& last);
-
-// Sums of kSumBlock neighbours each, in an order that depends on nothing but the position.
-constexpr int64_t kSumBlock = 1024;
-void sum_blocks(const float* weights, int64_t count, std::vector<double>& sums);
+// Takes out the weights that are worse than `last`.
+void cut_weights(float* weights, int64_t count, const Candidate& last, std::vector<double>& sums);
 
 }  // namespace inglenook

@@ -1,8 +1,10 @@
 #include "sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "philox.h"
 
@@ -17,8 +19,10 @@ constexpr float kLowestLogprob = -9999.0f;   // stands for minus infinity, which
 // Memory of one thread, reused from row to row.
 struct Scratch {
   std::vector<float> logits;
+  std::vector<float> raw_maxima, maxima;  // of the logits' blocks: as they came, and changed
   std::vector<float> weights;
   std::vector<double> sums;
+  std::vector<double> buckets;
   std::vector<Candidate> candidates;
 };
 
@@ -40,7 +44,7 @@ double total_of(const std::vector<double>& sums) {
 
 // The last of the fewest best candidates whose weights add up to at least `target`. O(candidates): halves, by
 // nth_element, whichever side holds it.
-Candidate last_of_nucleus(std::vector<Candidate>& candidates, double target) {
+Candidate last_of_nucleus(std::span<Candidate> candidates, double target) {
   auto low = candidates.begin();
   auto high = candidates.end();
   while (high - low > 1) {
@@ -58,34 +62,57 @@ Candidate last_of_nucleus(std::vector<Candidate>& candidates, double target) {
   return *low;
 }
 
-// Zeroes the weights that top_k and top_p leave out. The best token's weight is 1.
+// The same for many: sums them in buckets of neighbouring weights (the upper bits of a positive float rise with it),
+// so that only the bucket in which the target is reached needs an order.
+Candidate last_of_large_nucleus(std::vector<Candidate>& candidates, double target, std::vector<double>& buckets) {
+  constexpr int kShift = 19;  // 16 buckets for each power of 2
+  const auto bucket_of = [](const Candidate& c) { return std::bit_cast<uint32_t>(c.value) >> kShift; };
+  buckets.assign((std::bit_cast<uint32_t>(1.0f) >> kShift) + 1, 0.0);
+  for (const Candidate& candidate : candidates) buckets[bucket_of(candidate)] += static_cast<double>(candidate.value);
+  size_t last = buckets.size();
+  for (size_t bucket = buckets.size(); bucket-- > 0;) {
+    if (buckets[bucket] == 0.0) continue;
+    if (last < buckets.size()) target -= buckets[last];
+    last = bucket;
+    if (buckets[bucket] >= target) break;
+  }
+  const auto end = std::partition(candidates.begin(), candidates.end(),
+                                  [&](const Candidate& candidate) { return bucket_of(candidate) == last; });
+  return last_of_nucleus({candidates.begin(), end}, target);
+}
+
+// Takes out the weights that top_k and top_p leave out. The best token's weight is 1.
 void limit_weights(const SamplerParams& params, int64_t count, Scratch& scratch) {
+  constexpr size_t kMany = 512;
   float* weights = scratch.weights.data();
+  std::vector<Candidate>& candidates = scratch.candidates;
   const bool has_top_k = params.top_k > 0 && params.top_k < count;
   const bool has_top_p = params.top_p < 1.0f;
   if (!has_top_k && !has_top_p) return;
   double total = 0.0;
   if (has_top_k) {
-    find_best(weights, count, params.top_k, 0.0f, scratch.candidates);
-    for (const Candidate& candidate : scratch.candidates) total += static_cast<double>(candidate.value);
+    find_best(weights, count, params.top_k, 0.0f, candidates, scratch.sums.data());
+    for (const Candidate& candidate : candidates) total += static_cast<double>(candidate.value);
   } else {
     // Weights below (1 - top_p) * total / count add up to less than 1 - top_p: all of them are left out.
-    sum_blocks(weights, count, scratch.sums);
     total = total_of(scratch.sums);
     const double floor = 0.999 * (1.0 - static_cast<double>(params.top_p)) * total / static_cast<double>(count);
-    find_best(weights, count, count, static_cast<float>(floor), scratch.candidates);
+    find_best(weights, count, count, static_cast<float>(floor), candidates, scratch.sums.data());
   }
-  const Candidate last = has_top_p ? last_of_nucleus(scratch.candidates, static_cast<double>(params.top_p) * total)
-                                   : *std::max_element(scratch.candidates.begin(), scratch.candidates.end(), is_better);
-  cut_weights(weights, count, last);
+  const double target = static_cast<double>(params.top_p) * total;
+  const Candidate last = !has_top_p                    ? *std::max_element(candidates.begin(), candidates.end(), is_better)
+                         : candidates.size() < kMany ? last_of_nucleus(candidates, target)
+                                                       : last_of_large_nucleus(candidates, target, scratch.buckets);
+  cut_weights(weights, count, last, scratch.sums);
 }
 
 // The token that holds `uniform` when [0, 1) is shared out by weight, in the order of the ids.
-int32_t pick(const std::vector<float>& weights, int64_t count, double uniform, std::vector<double>& sums) {
-  sum_blocks(weights.data(), count, sums);
+int32_t pick(const std::vector<float>& weights, int64_t count, double uniform, const std::vector<double>& sums) {
   double target = uniform * total_of(sums);
   size_t block = 0;
   while (block + 1 < sums.size() && target >= sums[block]) target -= sums[block++];
+  // Rounding may leave the last block reached without a weight: the last token that has one holds the end of [0, 1).
+  for (; sums[block] == 0.0; --block) target = kInfinity;
   int64_t chosen = -1;
   const int64_t begin = static_cast<int64_t>(block) * kSumBlock;
   for (int64_t i = begin; i < std::min(begin + kSumBlock, count); ++i) {
@@ -94,20 +121,17 @@ int32_t pick(const std::vector<float>& weights, int64_t count, double uniform, s
     target -= static_cast<double>(weights[static_cast<size_t>(i)]);
     if (target < 0.0) break;
   }
-  // Rounding may leave the last block reached without a weight: the last token that has one holds the end of [0, 1).
-  for (int64_t i = begin; chosen < 0; --i) {
-    if (weights[static_cast<size_t>(i)] > 0.0f) chosen = i;
-  }
   return static_cast<int32_t>(chosen);
 }
 
-int32_t draw(const float* logits, int64_t count, float largest, const SamplerState& state, Scratch& scratch) {
+int32_t draw(const float* logits, int64_t count, float largest, const std::vector<float>& maxima,
+             const SamplerState& state, Scratch& scratch) {
   const SamplerParams& params = state.params();
   scratch.weights.resize(static_cast<size_t>(count));
-  exponentiate(logits, count, largest, 1.0f / params.temperature, scratch.weights.data());
+  exponentiate(logits, count, largest, 1.0f / params.temperature, maxima, scratch.weights.data(), scratch.sums);
   if (params.min_p > 0.0f) {
     // Every weight of at least min_p is better than a weight just below it.
-    cut_weights(scratch.weights.data(), count, {std::nextafter(params.min_p, 0.0f), -1});
+    cut_weights(scratch.weights.data(), count, {std::nextafter(params.min_p, 0.0f), -1}, scratch.sums);
   }
   limit_weights(params, count, scratch);
   const double uniform = philox_uniform(params.seed, static_cast<uint64_t>(state.num_output()));
@@ -118,8 +142,7 @@ int32_t draw(const float* logits, int64_t count, float largest, const SamplerSta
 void add_logprobs(const float* logits, int64_t count, float largest, int32_t num_best, Sampled& sampled,
                   Scratch& scratch) {
   scratch.weights.resize(static_cast<size_t>(count));
-  exponentiate(logits, count, largest, 1.0f, scratch.weights.data());
-  sum_blocks(scratch.weights.data(), count, scratch.sums);
+  exponentiate(logits, count, largest, 1.0f, scratch.raw_maxima, scratch.weights.data(), scratch.sums);
   const double log_total = std::log(total_of(scratch.sums)) + static_cast<double>(largest);
   const auto logprob = [&](float logit) {
     const float value = static_cast<float>(static_cast<double>(logit) - log_total);
@@ -168,19 +191,21 @@ Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& 
   thread_local Scratch scratch;
   const SamplerParams& params = state.params();
   Sampled sampled;
-  const Largest raw = find_largest(logits, vocab_size);
+  const Largest raw = find_largest(logits, vocab_size, scratch.raw_maxima);
   if (!raw.is_sound) {
     sampled.error = "the logits hold NaN or infinity";
     return sampled;
   }
   const float* changed = logits;
   Largest largest = raw;
+  const std::vector<float>* maxima = &scratch.raw_maxima;
   if (mask != nullptr || state.changes_logits()) {
     scratch.logits.assign(logits, logits + vocab_size);
     state.change_logits(scratch.logits.data());
     if (mask != nullptr) apply_mask(scratch.logits.data(), vocab_size, mask);
     changed = scratch.logits.data();
-    largest = find_largest(changed, vocab_size);
+    largest = find_largest(changed, vocab_size, scratch.maxima);
+    maxima = &scratch.maxima;
     if (!largest.is_sound) {
       sampled.error = "no token is allowed";
       return sampled;
@@ -188,7 +213,7 @@ Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& 
   }
   sampled.token = params.temperature < kGreedyTemperature
                       ? largest.best.id
-                      : draw(changed, vocab_size, largest.best.value, state, scratch);
+                      : draw(changed, vocab_size, largest.best.value, *maxima, state, scratch);
   if (params.num_logprobs >= 0) {
     add_logprobs(logits, vocab_size, raw.best.value, params.num_logprobs, sampled, scratch);
   }

@@ -48,6 +48,7 @@ class Tape final : private StageRunner {
   size_t memory_bytes() const { return arena_.size() + cache_.size() + scratch_.size(); }
   int64_t output_width() const { return plan_.output.width; }
   int64_t output_stride() const;
+  ThreadPool& pool() { return pool_; }
   // Frees cache and threads, not the weights; the arena stays, for those who still look at an output.
   void close();
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from inglenook.errors import EngineError, InvalidRequestError
 from inglenook.ops import _native
-from inglenook.ops.sampling import SampleResult, SamplerState, sample
+from inglenook.ops.sampling import SampleResult, SamplerState, ThreadPool, sample
 from inglenook.types import SamplingParams
 
 Floats = npt.NDArray[np.float32]
@@ -197,7 +197,7 @@ def test_neighbours_batch_and_threads_change_nothing() -> None:
     alone = states()
     for _ in range(3):
         expected = sample(logits, together)
-        assert sample(logits, threaded, threads=3) == expected
+        assert sample(logits, threaded, ThreadPool(3)) == expected
         for i in reversed(range(num_rows)):
             result = sample(logits[i : i + 1], [alone[i]])
             assert (result.token_ids, result.logprobs, result.top) == (

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from inglenook.engine.sequence import Sequence
 from inglenook.ops.program import StepInput
+from inglenook.ops.step_layout import lay_out_step
 
 
 class ScheduledChunk(NamedTuple):
@@ -37,31 +38,21 @@ class ScheduledStep:
 
 def build_step_input(step: ScheduledStep) -> StepInput:
     """Lay the chunks' tokens out flat, one chunk after another."""
-    sequences, starts_list, counts_list, is_sampled_list = zip(*step.chunks, strict=True)
     token_ids: list[int] = []
-    for sequence, start, num_tokens, _ in step.chunks:
+    rows: list[int] = []
+    starts: list[int] = []
+    counts: list[int] = []
+    num_selected: list[int] = []
+    for sequence, start, num_tokens, is_sampled in step.chunks:
+        assert sequence.row is not None
         if num_tokens == 1:
             token_ids.append(sequence.token_ids[start])
         else:
             token_ids.extend(sequence.token_ids[start : start + num_tokens])
-    rows = np.array([sequence.row for sequence in sequences], np.int32)
-    starts = np.array(starts_list, np.int32)
-    counts = np.array(counts_list, np.int32)
-    is_sampled = np.array(is_sampled_list, np.bool_)
-
-    query_starts = np.zeros(len(counts) + 1, np.int32)
-    np.cumsum(counts, out=query_starts[1:])
-    context_lengths = starts + counts
-    positions = np.arange(len(token_ids), dtype=np.int32) + np.repeat(starts - query_starts[:-1], counts)
-    columns, offsets = np.divmod(positions, np.int32(step.block_size))
-    blocks = step.block_tables[np.repeat(rows, counts), columns]
-    most_blocks = -(-int(context_lengths.max()) // step.block_size)
-    return StepInput(
-        token_ids=np.array(token_ids, np.int32),
-        positions=positions,
-        slot_mapping=blocks * np.int32(step.block_size) + offsets,
-        query_starts=query_starts,
-        context_lengths=context_lengths,
-        block_tables=np.ascontiguousarray(step.block_tables[rows, :most_blocks]),
-        selected_rows=query_starts[1:][is_sampled] - np.int32(1),
+        rows.append(sequence.row)
+        starts.append(start)
+        counts.append(num_tokens)
+        num_selected.append(1 if is_sampled else 0)
+    return lay_out_step(
+        token_ids, rows, starts, counts, num_selected, block_tables=step.block_tables, block_size=step.block_size
     )

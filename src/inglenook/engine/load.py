@@ -38,6 +38,7 @@ from inglenook.ops.weights import (
 
 if TYPE_CHECKING:
     from inglenook.engine.model_runner import ModelRunner
+    from inglenook.ops.sampling import ThreadPool
 
 QUANTIZATIONS: tuple[Quantization, ...] = ("q8", "q4")
 MAX_NAMED_TENSORS = 5  # in an error
@@ -255,14 +256,10 @@ class _Loading:
     def make_runner(self, plan: Plan) -> ModelRunner:
         from inglenook.engine.model_runner import ModelRunner
 
-        return ModelRunner(
-            self._make_executor(plan),
-            vocab_size=self.config.vocab_size,
-            threads=self.engine.threads or 1,
-            seed=self.model.seed,
-        )
+        executor, pool = self._make_executor(plan)
+        return ModelRunner(executor, vocab_size=self.config.vocab_size, pool=pool, seed=self.model.seed)
 
-    def _make_executor(self, plan: Plan) -> Executor:
+    def _make_executor(self, plan: Plan) -> tuple[Executor, ThreadPool]:
         sizes: dict[str, Any] = {
             "cache": self.cache(plan.num_blocks),
             "max_num_tokens": self.engine.max_num_batched_tokens,
@@ -271,12 +268,14 @@ class _Loading:
             "weight_format": self.format_of,
         }
         if self.is_torch:
+            from inglenook.ops.sampling import ThreadPool
             from inglenook.ops.torch import TorchExecutor
 
-            return TorchExecutor(self.program, self.checkpoint.tensors, **sizes)
+            return TorchExecutor(self.program, self.checkpoint.tensors, **sizes), ThreadPool(sizes["threads"])
         from inglenook.ops.native import NativeExecutor
 
-        return NativeExecutor(self.program, self.checkpoint.tensors, **sizes, isa=self.engine.isa)
+        executor = NativeExecutor(self.program, self.checkpoint.tensors, **sizes, isa=self.engine.isa)
+        return executor, executor.pool
 
     def _tensors(self) -> list[HostTensor]:
         """Those that the program uses, each once."""

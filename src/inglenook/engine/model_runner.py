@@ -12,19 +12,22 @@ from inglenook.engine.request import SampledToken
 from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError
 from inglenook.ops.program import Executor
-from inglenook.ops.sampling import SamplerState, sample
+from inglenook.ops.sampling import SamplerState, ThreadPool, sample
 
 
 class ModelRunner:
     """Runs steps on an executor. Owns it; not thread-safe.
 
+    `pool` is shared out with the executor: between its steps, its threads sample.
     Requests without a seed get one drawn: from the system, or from a sequence that begins with `seed`.
     """
 
-    def __init__(self, executor: Executor, *, vocab_size: int, threads: int = 1, seed: int | None = None) -> None:
+    def __init__(
+        self, executor: Executor, *, vocab_size: int, pool: ThreadPool | None = None, seed: int | None = None
+    ) -> None:
         self._executor = executor
         self._vocab_size = vocab_size
-        self._threads = threads
+        self._pool = pool
         self._seeds = random.SystemRandom() if seed is None else random.Random(seed)
 
     def prepare(self, sequence: Sequence) -> None:
@@ -53,7 +56,7 @@ class ModelRunner:
         self._executor.close()
 
     def _sample(self, logits: npt.NDArray[np.float32], states: list[SamplerState]) -> list[SampledToken]:
-        result = sample(logits, states, threads=self._threads)
+        result = sample(logits, states, self._pool)
         return list(map(SampledToken, result.token_ids, result.logprobs, result.top))
 
     def _sample_alone(self, logits: npt.NDArray[np.float32], state: SamplerState) -> SampledToken | EngineError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from inglenook.types import FinishReason, SamplingParams
 
@@ -23,8 +24,7 @@ class EngineRequest:
     cache_salt: str = ""  # requests with different salts share no cached blocks
 
 
-@dataclass(frozen=True)
-class SampledToken:
+class SampledToken(NamedTuple):
     """One sampled token. `top` is (token id, log-probability), likeliest first; empty unless asked for."""
 
     token_id: int
@@ -32,8 +32,7 @@ class SampledToken:
     top: tuple[tuple[int, float], ...] = ()
 
 
-@dataclass(frozen=True)
-class EngineOutput:
+class EngineOutput(NamedTuple):
     """New tokens of one request, in order. The last output of a request has a finish_reason or an error.
 
     A stop token or end of text is among the tokens; `stop_token_id` names it, so that its text can be left out
@@ -45,4 +44,4 @@ class EngineOutput:
     finish_reason: FinishReason | None = None
     stop_token_id: int | None = None
     num_cached_tokens: int = 0
-    error: Exception | None = field(default=None)
+    error: Exception | None = None

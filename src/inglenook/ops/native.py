@@ -109,6 +109,11 @@ class NativeExecutor:
         self._is_closed = False
 
     @property
+    def pool(self) -> _native.ThreadPool:
+        """Its threads, for other work between two steps."""
+        return self._tape.pool
+
+    @property
     def memory_bytes(self) -> int:
         """Memory allocated besides the weights: what memory_estimate says."""
         return self._tape.memory_bytes

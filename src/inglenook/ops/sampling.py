@@ -8,13 +8,14 @@ draws depends on no other request.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from inglenook.errors import EngineError, InvalidRequestError
 from inglenook.ops import _native
+from inglenook.ops._native import ThreadPool as ThreadPool
 from inglenook.types import SamplingParams
 
 
@@ -64,8 +65,7 @@ class SamplerState:
         return self.native.num_output
 
 
-@dataclass(frozen=True)
-class SampleResult:
+class SampleResult(NamedTuple):
     """One entry a row. `logprobs` is None, and `top` empty, for rows whose parameters don't ask for them.
 
     Log-probabilities are those of the untouched logits, no lower than -9999; `top` is likeliest first.
@@ -79,16 +79,17 @@ class SampleResult:
 def sample(
     logits: npt.NDArray[np.float32],
     states: Sequence[SamplerState],
-    threads: int = 1,
+    pool: ThreadPool | None = None,
     *,
     mask: npt.NDArray[np.uint32] | None = None,
 ) -> SampleResult:
     """Choose a token for every row of logits, [rows, vocabulary], and advance its state.
 
+    Rows are shared out over the threads of `pool`, which nobody else may use meanwhile.
     `mask`, [rows, ceil(vocabulary / 32)], has bit i of word j set where token 32 * j + i is allowed.
     Raises EngineError where a row holds NaN or infinity, or no token is allowed; then no state has advanced.
     """
     try:
-        return SampleResult(*_native.sample(logits, [state.native for state in states], mask, threads))
+        return SampleResult(*_native.sample(logits, [state.native for state in states], mask, pool))
     except ValueError as error:
         raise EngineError(f"No token could be chosen: {error}.") from error
