@@ -71,6 +71,7 @@ struct Activations {
     sums.resize(num_rows * (width / 16 + 1));
     rows.x = x.data();
     rows.x_stride = rows.in_features = static_cast<int64_t>(width);
+    rows.num_rows = static_cast<int64_t>(num_rows);
     rows.bf16 = bf16.data();
     rows.codes = codes.data();
     rows.scales = scales.data();

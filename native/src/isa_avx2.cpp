@@ -1,5 +1,6 @@
 #include "simd_avx2.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 

@@ -1,5 +1,6 @@
 #include "simd_avx512.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 

@@ -1,5 +1,6 @@
 #include "simd_scalar.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 

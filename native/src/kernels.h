@@ -42,13 +42,13 @@ struct PackedWeight {
 };
 
 // Rows of activations in the form that a weight kind multiplies with. f32 and f16 weights read x itself.
-// For quantised weights rows are cut into panels, whose size depends on num_rows and the instruction set alone: what a
+// For the other kinds rows are cut into panels, whose size depends on num_rows and the instruction set alone: what a
 // kernel reads together lies together, and rows a power of two apart don't contend for the same cache lines. The panel
-// that begins with row r has its codes from r * in_features on, its scales and sums likewise.
+// that begins with row r has its codes from r * in_features on, the rest likewise.
 struct PreparedRows {
   const float* x = nullptr;  // [rows, in_features], row stride x_stride
   int64_t x_stride = 0;
-  uint16_t* bf16 = nullptr;   // [rows, in_features rounded up to even]   for bf16
+  uint16_t* bf16 = nullptr;   // [panel][pair of inputs][row][2]      for bf16, the last pair filled up with zero
   int8_t* codes = nullptr;    // [panel][in_features / 4][row][4]     for quantised, symmetric in [-127, 127]
   float* scales = nullptr;    // [panel][in_features / 32][row]: x ~= scale * code; groups of 32 whatever the weight's
   int32_t* sums = nullptr;    // [panel][in_features / 16][row]: sums of 16 neighbouring codes

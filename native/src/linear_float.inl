@@ -5,13 +5,21 @@
 namespace inglenook {
 namespace {
 
+// A weight kind says how a line of a tile is read, and Block<n> where the activations of n rows lie that are computed
+// together.
 struct F32Weight {
   static constexpr int kInputs = 1;  // inputs in one step
   static constexpr int64_t kBytes = 64;
-  using Activation = float;
-  static const float* row(const PreparedRows& x, int64_t row) { return x.x + row * x.x_stride; }
+  static constexpr int64_t kActivationBytes = 4;
+  template <int kRows>
+  struct Block {
+    const float* rows[kRows];
+    Block(const PreparedRows& x, int64_t row) {
+      for (int r = 0; r < kRows; ++r) rows[r] = x.x + (row + r) * x.x_stride;
+    }
+    Vec broadcast(int r, int64_t step) const { return splat(rows[r][step]); }
+  };
   static Vec line(const uint8_t* p) { return load(reinterpret_cast<const float*>(p)); }
-  static Vec broadcast(const float* x, int64_t step) { return splat(x[step]); }
   static Vec step(Vec sum, Vec w, Vec x) { return fma(w, x, sum); }
 };
 
@@ -20,19 +28,24 @@ struct F16Weight : F32Weight {
   static Vec line(const uint8_t* p) { return load(reinterpret_cast<const uint16_t*>(p)); }
 };
 
+// The rows of a block lie pair by pair beside each other: one stream and one pointer, where rows a power of two apart
+// would contend for the same lines of the first-level cache.
 struct Bf16Weight {
   static constexpr int kInputs = 2;
   static constexpr int64_t kBytes = 64;
-  using Activation = uint16_t;
-  static const uint16_t* row(const PreparedRows& x, int64_t row) {
-    return x.bf16 + row * ((x.in_features + 1) / 2 * 2);
-  }
+  static constexpr int64_t kActivationBytes = 2;
+  static int64_t padded_width(const PreparedRows& x) { return (x.in_features + 1) / 2 * 2; }
+  template <int kRows>
+  struct Block {
+    const uint16_t* pairs;  // [pair of inputs][row][2]
+    Block(const PreparedRows& x, int64_t row) : pairs(x.bf16 + row * padded_width(x)) {}
+    PairVec broadcast(int r, int64_t step) const {
+      uint32_t pair;
+      std::memcpy(&pair, pairs + 2 * (step * kRows + r), sizeof(pair));
+      return splat_pair(pair);
+    }
+  };
   static PairVec line(const uint8_t* p) { return load_pairs(p); }
-  static PairVec broadcast(const uint16_t* x, int64_t step) {
-    uint32_t pair;
-    std::memcpy(&pair, x + 2 * step, sizeof(pair));
-    return splat_pair(pair);
-  }
   static Vec step(Vec sum, PairVec w, PairVec x) { return dot_pairs(sum, w, x); }
 };
 
@@ -67,15 +80,14 @@ inline void linear_block(const PackedWeight& w, const PreparedRows& x, const Lin
   Vec sums[kRows][kTiles];
   for (int r = 0; r < kRows; ++r)
     for (int t = 0; t < kTiles; ++t) sums[r][t] = splat(0.0f);
-  const typename Weight::Activation* rows[kRows];
-  for (int r = 0; r < kRows; ++r) rows[r] = Weight::row(x, row + r);
+  const typename Weight::template Block<kRows> block(x, row);
   const uint8_t* data = w.data + tile * w.tile_bytes;
   const int64_t num_steps = (w.in_features + Weight::kInputs - 1) / Weight::kInputs;
   for (int64_t step = 0; step < num_steps; ++step, data += Weight::kBytes) {
     decltype(Weight::line(data)) lines[kTiles];
     for (int t = 0; t < kTiles; ++t) lines[t] = Weight::line(data + t * w.tile_bytes);
     for (int r = 0; r < kRows; ++r) {
-      const auto activation = Weight::broadcast(rows[r], step);
+      const auto activation = block.broadcast(r, step);
       for (int t = 0; t < kTiles; ++t) sums[r][t] = Weight::step(sums[r][t], lines[t], activation);
     }
   }
@@ -111,7 +123,7 @@ void linear_float(const PackedWeight& w, const PreparedRows& x, int64_t num_rows
   if (num_rows <= kMaxRowBlock) return linear_rows<Weight>(w, x, out, 0, num_rows, tile_begin, tile_end);
   constexpr int64_t kGroupBytes = 768 << 10;
   constexpr int64_t kPanelTiles = tiles_for_rows(kMaxRowBlock);
-  const int64_t row_bytes = w.in_features * static_cast<int64_t>(sizeof(typename Weight::Activation));
+  const int64_t row_bytes = w.in_features * Weight::kActivationBytes;
   const int64_t blocks = kGroupBytes / (row_bytes * kMaxRowBlock);
   const int64_t group_rows = kMaxRowBlock * (blocks > 1 ? blocks : 1);
   for (int64_t group = 0; group < num_rows; group += group_rows) {
@@ -126,18 +138,32 @@ void linear_float(const PackedWeight& w, const PreparedRows& x, int64_t num_rows
   }
 }
 
-void prepare_bf16(PreparedRows& rows, int64_t row_begin, int64_t row_end) {
-  const int64_t width = rows.in_features, padded = (width + 1) / 2 * 2;
-  for (int64_t row = row_begin; row < row_end; ++row) {
-    const float* x = rows.x + row * rows.x_stride;
-    uint16_t* out = rows.bf16 + row * padded;
-    int64_t i = 0;
-    for (; i + 16 <= width; i += 16) store_bf16(out + i, load(x + i));
-    if (i < width) {
-      uint16_t last[16];  // zero beyond the width
-      store_bf16(last, load_first(x + i, static_cast<int>(width - i)));
-      std::memcpy(out + i, last, sizeof(uint16_t) * (padded - i));
+// Sixteen pairs of bfloat16 from the first `count` of 32 floats, zero beyond.
+inline void bf16_pairs(const float* x, int64_t count, uint32_t* pairs) {
+  uint16_t* halves = reinterpret_cast<uint16_t*>(pairs);
+  for (int64_t i = 0; i < 32; i += 16)
+    store_bf16(halves + i, count - i >= 16 ? load(x + i) : load_first(x + i, static_cast<int>(std::max<int64_t>(0, count - i))));
+}
+
+// Rows go to their place in blocks of kMaxRowBlock; the last block is as wide as it has rows.
+void prepare_bf16(PreparedRows& x, int64_t row_begin, int64_t row_end) {
+  constexpr int64_t kPairs = 16;  // of one row at a time, so that the lines they go to are filled while in the cache
+  const int64_t num_pairs = (x.in_features + 1) / 2;
+  for (int64_t row = row_begin; row < row_end;) {
+    const int64_t block = row / kMaxRowBlock * kMaxRowBlock;
+    const int64_t block_rows = std::min<int64_t>(kMaxRowBlock, x.num_rows - block);
+    const int64_t end = std::min(row_end, block + block_rows);
+    uint16_t* out = x.bf16 + block * 2 * num_pairs;
+    for (int64_t pair = 0; pair < num_pairs; pair += kPairs) {
+      const int64_t count = std::min(kPairs, num_pairs - pair);
+      for (int64_t r = row; r < end; ++r) {
+        uint32_t pairs[kPairs];
+        bf16_pairs(x.x + r * x.x_stride + 2 * pair, x.in_features - 2 * pair, pairs);
+        uint16_t* to = out + 2 * (pair * block_rows + r - block);
+        for (int64_t i = 0; i < count; ++i) std::memcpy(to + 2 * i * block_rows, pairs + i, sizeof(uint32_t));
+      }
     }
+    row = end;
   }
 }
 
