@@ -9,6 +9,7 @@ namespace {
 // together.
 struct F32Weight {
   static constexpr int kInputs = 1;  // inputs in one step
+  static constexpr int kParts = 1;   // multiply-adds in one step
   static constexpr int64_t kBytes = 64;
   static constexpr int64_t kActivationBytes = 4;
   template <int kRows>
@@ -17,14 +18,19 @@ struct F32Weight {
     Block(const PreparedRows& x, int64_t row) {
       for (int r = 0; r < kRows; ++r) rows[r] = x.x + (row + r) * x.x_stride;
     }
-    Vec broadcast(int r, int64_t step) const { return splat(rows[r][step]); }
+    template <int kPart>
+    Vec broadcast(int r, int64_t step) const {
+      return splat(rows[r][step]);
+    }
   };
+  template <int kPart>
   static Vec line(const uint8_t* p) { return load(reinterpret_cast<const float*>(p)); }
   static Vec step(Vec sum, Vec w, Vec x) { return fma(w, x, sum); }
 };
 
 struct F16Weight : F32Weight {
   static constexpr int64_t kBytes = 32;
+  template <int kPart>
   static Vec line(const uint8_t* p) { return load(reinterpret_cast<const uint16_t*>(p)); }
 };
 
@@ -32,6 +38,7 @@ struct F16Weight : F32Weight {
 // would contend for the same lines of the first-level cache.
 struct Bf16Weight {
   static constexpr int kInputs = 2;
+  static constexpr int kParts = kPairParts;
   static constexpr int64_t kBytes = 64;
   static constexpr int64_t kActivationBytes = 2;
   static int64_t padded_width(const PreparedRows& x) { return (x.in_features + 1) / 2 * 2; }
@@ -39,13 +46,15 @@ struct Bf16Weight {
   struct Block {
     const uint16_t* pairs;  // [pair of inputs][row][2]
     Block(const PreparedRows& x, int64_t row) : pairs(x.bf16 + row * padded_width(x)) {}
+    template <int kPart>
     PairVec broadcast(int r, int64_t step) const {
-      uint32_t pair;
-      std::memcpy(&pair, pairs + 2 * (step * kRows + r), sizeof(pair));
-      return splat_pair(pair);
+      return splat_pair<kPart>(pairs + 2 * (step * kRows + r));
     }
   };
-  static PairVec line(const uint8_t* p) { return load_pairs(p); }
+  template <int kPart>
+  static PairVec line(const uint8_t* p) {
+    return load_pairs<kPart>(p);
+  }
   static Vec step(Vec sum, PairVec w, PairVec x) { return dot_pairs(sum, w, x); }
 };
 
@@ -74,6 +83,18 @@ inline void write_tile(const LinearOutput& out, int64_t row, int64_t tile, Vec s
   }
 }
 
+// One part for all rows before the next: what is widened in registers leaves them free again.
+template <class Weight, int kRows, int kTiles, int kPart>
+inline void add_part(const uint8_t* data, size_t tile_bytes, const typename Weight::template Block<kRows>& block,
+                     int64_t step, Vec (&sums)[kRows][kTiles]) {
+  decltype(Weight::template line<kPart>(data)) lines[kTiles];
+  for (int t = 0; t < kTiles; ++t) lines[t] = Weight::template line<kPart>(data + t * tile_bytes);
+  for (int r = 0; r < kRows; ++r) {
+    const auto activation = block.template broadcast<kPart>(r, step);
+    for (int t = 0; t < kTiles; ++t) sums[r][t] = Weight::step(sums[r][t], lines[t], activation);
+  }
+}
+
 template <class Weight, int kRows, int kTiles>
 inline void linear_block(const PackedWeight& w, const PreparedRows& x, const LinearOutput& out, int64_t row,
                          int64_t tile) {
@@ -84,14 +105,13 @@ inline void linear_block(const PackedWeight& w, const PreparedRows& x, const Lin
   const uint8_t* data = w.data + tile * w.tile_bytes;
   const int64_t num_steps = (w.in_features + Weight::kInputs - 1) / Weight::kInputs;
   for (int64_t step = 0; step < num_steps; ++step, data += Weight::kBytes) {
-    decltype(Weight::line(data)) lines[kTiles];
-    for (int t = 0; t < kTiles; ++t) lines[t] = Weight::line(data + t * w.tile_bytes);
-    for (int r = 0; r < kRows; ++r) {
-      const auto activation = block.broadcast(r, step);
-      for (int t = 0; t < kTiles; ++t) sums[r][t] = Weight::step(sums[r][t], lines[t], activation);
-    }
+    add_part<Weight, kRows, kTiles, 0>(data, w.tile_bytes, block, step, sums);
+    if constexpr (Weight::kParts == 2) add_part<Weight, kRows, kTiles, 1>(data, w.tile_bytes, block, step, sums);
   }
+// Unrolled, like every loop over `sums`: an index that isn't a constant would keep them all in memory.
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 16
     for (int t = 0; t < kTiles; ++t) write_tile(out, row + r, tile + t, sums[r][t]);
 }
 

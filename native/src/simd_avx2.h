@@ -4,15 +4,13 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace inglenook {
 namespace {
 
 struct Vec {
   __m256 lo, hi;
-};
-struct PairVec {  // sixteen pairs of bfloat16
-  __m256i lo, hi;
 };
 
 inline __m256i lanes_below(int count) {
@@ -109,26 +107,27 @@ inline void store_bf16(uint16_t* p, Vec a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(mixed, 0xd8));
 }
 
+// Pairs of bfloat16 are multiplied in kPairParts steps: part 0 is the second of each pair, part 1 the first, widened to
+// float, of which a bfloat16 is the upper half.
+constexpr int kPairParts = 2;
+using PairVec = Vec;
+template <int kPart>
+inline __m256 widen_pairs(__m256i pairs) {
+  if constexpr (kPart == 1) return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+  return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int32_t>(0xffff0000u))));
+}
+template <int kPart>
 inline PairVec load_pairs(const uint8_t* p) {
-  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
+  return {widen_pairs<kPart>(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))),
+          widen_pairs<kPart>(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32)))};
 }
-inline PairVec splat_pair(uint32_t pair) {
-  const __m256i both = _mm256_set1_epi32(static_cast<int32_t>(pair));
-  return {both, both};
+template <int kPart>
+inline PairVec splat_pair(const uint16_t* p) {
+  // Masked either time: shifts would take the multiply-adds' ports.
+  const __m256 x = widen_pairs<0>(_mm256_set1_epi16(static_cast<int16_t>(p[1 - kPart])));
+  return {x, x};
 }
-// A bfloat16 is the upper half of a float.
-inline __m256 first_of_pair(__m256i a) { return _mm256_castsi256_ps(_mm256_slli_epi32(a, 16)); }
-inline __m256 second_of_pair(__m256i a) {
-  return _mm256_castsi256_ps(_mm256_and_si256(a, _mm256_set1_epi32(static_cast<int32_t>(0xffff0000u))));
-}
-inline __m256 dot_pairs(__m256 sum, __m256i a, __m256i b) {
-  sum = _mm256_fmadd_ps(second_of_pair(a), second_of_pair(b), sum);
-  return _mm256_fmadd_ps(first_of_pair(a), first_of_pair(b), sum);
-}
-inline Vec dot_pairs(Vec sum, PairVec a, PairVec b) {
-  return {dot_pairs(sum.lo, a.lo, b.lo), dot_pairs(sum.hi, a.hi, b.hi)};
-}
+inline Vec dot_pairs(Vec sum, PairVec a, PairVec b) { return fma(a, b, sum); }
 
 // Register blocking: how many accumulators fit beside the operands.
 constexpr int kMaxRowBlock = 6;

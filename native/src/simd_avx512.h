@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace inglenook {
 namespace {
@@ -73,8 +74,18 @@ inline void store_bf16(uint16_t* p, Vec a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(high));
 }
 
-inline PairVec load_pairs(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
-inline PairVec splat_pair(uint32_t pair) { return {_mm512_set1_epi32(static_cast<int32_t>(pair))}; }
+// Pairs of bfloat16 are multiplied in kPairParts steps; here in one, which adds the second product, then the first.
+constexpr int kPairParts = 1;
+template <int kPart>
+inline PairVec load_pairs(const uint8_t* p) {
+  return {_mm512_loadu_si512(p)};
+}
+template <int kPart>
+inline PairVec splat_pair(const uint16_t* p) {
+  int32_t pair;
+  std::memcpy(&pair, p, sizeof(pair));
+  return {_mm512_set1_epi32(pair)};
+}
 inline Vec dot_pairs(Vec sum, PairVec a, PairVec b) {
   return {_mm512_dpbf16_ps(sum.v, (__m512bh)a.v, (__m512bh)b.v)};
 }
