@@ -76,7 +76,6 @@ struct Activations {
     rows.codes = codes.data();
     rows.scales = scales.data();
     rows.sums = sums.data();
-    rows.num_rows = static_cast<int64_t>(num_rows);
   }
 };
 

@@ -5,7 +5,7 @@
 namespace inglenook {
 namespace {
 
-// A weight kind says how a line of a tile is read, and Block<n> where the activations of n rows lie that are computed
+// A weight kind says how a line of a tile is read, and Panel<n> where the activations of n rows lie that are computed
 // together.
 struct F32Weight {
   static constexpr int kInputs = 1;  // inputs in one step
@@ -13,9 +13,9 @@ struct F32Weight {
   static constexpr int64_t kBytes = 64;
   static constexpr int64_t kActivationBytes = 4;
   template <int kRows>
-  struct Block {
+  struct Panel {
     const float* rows[kRows];
-    Block(const PreparedRows& x, int64_t row) {
+    Panel(const PreparedRows& x, int64_t row) {
       for (int r = 0; r < kRows; ++r) rows[r] = x.x + (row + r) * x.x_stride;
     }
     template <int kPart>
@@ -34,8 +34,6 @@ struct F16Weight : F32Weight {
   static Vec line(const uint8_t* p) { return load(reinterpret_cast<const uint16_t*>(p)); }
 };
 
-// The rows of a block lie pair by pair beside each other: one stream and one pointer, where rows a power of two apart
-// would contend for the same lines of the first-level cache.
 struct Bf16Weight {
   static constexpr int kInputs = 2;
   static constexpr int kParts = kPairParts;
@@ -43,9 +41,9 @@ struct Bf16Weight {
   static constexpr int64_t kActivationBytes = 2;
   static int64_t padded_width(const PreparedRows& x) { return (x.in_features + 1) / 2 * 2; }
   template <int kRows>
-  struct Block {
+  struct Panel {
     const uint16_t* pairs;  // [pair of inputs][row][2]
-    Block(const PreparedRows& x, int64_t row) : pairs(x.bf16 + row * padded_width(x)) {}
+    Panel(const PreparedRows& x, int64_t row) : pairs(x.bf16 + row * padded_width(x)) {}
     template <int kPart>
     PairVec broadcast(int r, int64_t step) const {
       return splat_pair<kPart>(pairs + 2 * (step * kRows + r));
@@ -85,12 +83,12 @@ inline void write_tile(const LinearOutput& out, int64_t row, int64_t tile, Vec s
 
 // One part for all rows before the next: what is widened in registers leaves them free again.
 template <class Weight, int kRows, int kTiles, int kPart>
-inline void add_part(const uint8_t* data, size_t tile_bytes, const typename Weight::template Block<kRows>& block,
+inline void add_part(const uint8_t* data, size_t tile_bytes, const typename Weight::template Panel<kRows>& panel,
                      int64_t step, Vec (&sums)[kRows][kTiles]) {
   decltype(Weight::template line<kPart>(data)) lines[kTiles];
   for (int t = 0; t < kTiles; ++t) lines[t] = Weight::template line<kPart>(data + t * tile_bytes);
   for (int r = 0; r < kRows; ++r) {
-    const auto activation = block.template broadcast<kPart>(r, step);
+    const auto activation = panel.template broadcast<kPart>(r, step);
     for (int t = 0; t < kTiles; ++t) sums[r][t] = Weight::step(sums[r][t], lines[t], activation);
   }
 }
@@ -101,12 +99,12 @@ inline void linear_block(const PackedWeight& w, const PreparedRows& x, const Lin
   Vec sums[kRows][kTiles];
   for (int r = 0; r < kRows; ++r)
     for (int t = 0; t < kTiles; ++t) sums[r][t] = splat(0.0f);
-  const typename Weight::template Block<kRows> block(x, row);
+  const typename Weight::template Panel<kRows> panel(x, row);
   const uint8_t* data = w.data + tile * w.tile_bytes;
   const int64_t num_steps = (w.in_features + Weight::kInputs - 1) / Weight::kInputs;
   for (int64_t step = 0; step < num_steps; ++step, data += Weight::kBytes) {
-    add_part<Weight, kRows, kTiles, 0>(data, w.tile_bytes, block, step, sums);
-    if constexpr (Weight::kParts == 2) add_part<Weight, kRows, kTiles, 1>(data, w.tile_bytes, block, step, sums);
+    add_part<Weight, kRows, kTiles, 0>(data, w.tile_bytes, panel, step, sums);
+    if constexpr (Weight::kParts == 2) add_part<Weight, kRows, kTiles, 1>(data, w.tile_bytes, panel, step, sums);
   }
 // Unrolled, like every loop over `sums`: an index that isn't a constant would keep them all in memory.
 #pragma GCC unroll 16
@@ -135,55 +133,55 @@ void linear_rows(const PackedWeight& w, const PreparedRows& x, const LinearOutpu
   }
 }
 
-// Many rows: a panel of few tiles stays in the cache while all rows of a group pass by; a group's activations fit the
+// Many rows: a few tiles stay in the cache while all rows of a group pass by; a group's activations fit the
 // second-level cache beside it.
 template <class Weight>
 void linear_float(const PackedWeight& w, const PreparedRows& x, int64_t num_rows, const LinearOutput& out,
                   int64_t tile_begin, int64_t tile_end) {
   if (num_rows <= kMaxRowBlock) return linear_rows<Weight>(w, x, out, 0, num_rows, tile_begin, tile_end);
   constexpr int64_t kGroupBytes = 768 << 10;
-  constexpr int64_t kPanelTiles = tiles_for_rows(kMaxRowBlock);
+  constexpr int64_t kCachedTiles = tiles_for_rows(kMaxRowBlock);
   const int64_t row_bytes = w.in_features * Weight::kActivationBytes;
   const int64_t blocks = kGroupBytes / (row_bytes * kMaxRowBlock);
   const int64_t group_rows = kMaxRowBlock * (blocks > 1 ? blocks : 1);
   for (int64_t group = 0; group < num_rows; group += group_rows) {
     const int64_t group_end = group + group_rows < num_rows ? group + group_rows : num_rows;
-    for (int64_t tile = tile_begin; tile < tile_end; tile += kPanelTiles) {
-      const int64_t panel_end = tile + kPanelTiles < tile_end ? tile + kPanelTiles : tile_end;
+    for (int64_t tile = tile_begin; tile < tile_end; tile += kCachedTiles) {
+      const int64_t cached_end = tile + kCachedTiles < tile_end ? tile + kCachedTiles : tile_end;
       for (int64_t row = group; row < group_end; row += kMaxRowBlock) {
         const int64_t count = group_end - row < kMaxRowBlock ? group_end - row : kMaxRowBlock;
-        linear_rows<Weight>(w, x, out, row, count, tile, panel_end);
+        linear_rows<Weight>(w, x, out, row, count, tile, cached_end);
       }
     }
   }
 }
 
-// Sixteen pairs of bfloat16 from the first `count` of 32 floats, zero beyond.
-inline void bf16_pairs(const float* x, int64_t count, uint32_t* pairs) {
-  uint16_t* halves = reinterpret_cast<uint16_t*>(pairs);
-  for (int64_t i = 0; i < 32; i += 16)
-    store_bf16(halves + i, count - i >= 16 ? load(x + i) : load_first(x + i, static_cast<int>(std::max<int64_t>(0, count - i))));
+// Sixteen pairs from the first `count` of 32 floats, zero beyond.
+inline void bf16_pairs(const float* x, int64_t count, uint16_t (&pairs)[32]) {
+  for (int i = 0; i < 32; i += 16) {
+    const int num_left = static_cast<int>(std::clamp<int64_t>(count - i, 0, 16));
+    store_bf16(pairs + i, num_left == 16 ? load(x + i) : load_first(x + i, num_left));
+  }
 }
 
-// Rows go to their place in blocks of kMaxRowBlock; the last block is as wide as it has rows.
+// Panels of kMaxRowBlock rows; the last is as wide as it has rows.
 void prepare_bf16(PreparedRows& x, int64_t row_begin, int64_t row_end) {
-  constexpr int64_t kPairs = 16;  // of one row at a time, so that the lines they go to are filled while in the cache
+  constexpr int64_t kPairs = 16;  // of one row at a time: the lines that they go to are filled while in the cache
   const int64_t num_pairs = (x.in_features + 1) / 2;
-  for (int64_t row = row_begin; row < row_end;) {
-    const int64_t block = row / kMaxRowBlock * kMaxRowBlock;
-    const int64_t block_rows = std::min<int64_t>(kMaxRowBlock, x.num_rows - block);
-    const int64_t end = std::min(row_end, block + block_rows);
-    uint16_t* out = x.bf16 + block * 2 * num_pairs;
+  for (int64_t begin = row_begin; begin < row_end;) {
+    const int64_t panel = begin / kMaxRowBlock * kMaxRowBlock;
+    const int64_t panel_rows = std::min<int64_t>(kMaxRowBlock, x.num_rows - panel);
+    const int64_t end = std::min(row_end, panel + panel_rows);
     for (int64_t pair = 0; pair < num_pairs; pair += kPairs) {
       const int64_t count = std::min(kPairs, num_pairs - pair);
-      for (int64_t r = row; r < end; ++r) {
-        uint32_t pairs[kPairs];
-        bf16_pairs(x.x + r * x.x_stride + 2 * pair, x.in_features - 2 * pair, pairs);
-        uint16_t* to = out + 2 * (pair * block_rows + r - block);
-        for (int64_t i = 0; i < count; ++i) std::memcpy(to + 2 * i * block_rows, pairs + i, sizeof(uint32_t));
+      for (int64_t row = begin; row < end; ++row) {
+        uint16_t pairs[2 * kPairs];
+        bf16_pairs(x.x + row * x.x_stride + 2 * pair, x.in_features - 2 * pair, pairs);
+        uint16_t* to = x.bf16 + 2 * (panel * num_pairs + pair * panel_rows + row - panel);
+        for (int64_t i = 0; i < count; ++i) std::memcpy(to + 2 * i * panel_rows, pairs + 2 * i, 2 * sizeof(uint16_t));
       }
     }
-    row = end;
+    begin = end;
   }
 }
 
