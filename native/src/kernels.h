@@ -82,8 +82,10 @@ struct AttentionArgs {
 struct KernelTable {
   const char* name;
 
-  // Fills what weights of `kind` need of `rows` (bf16, or codes, scales and sums), rows [row_begin, row_end).
-  void (*prepare)(WeightKind kind, PreparedRows& rows, int64_t row_begin, int64_t row_end);
+  // Fills what weights of `kind` need of `rows` (bf16, or codes, scales and sums): rows [row_begin, row_end), of their
+  // inputs [input_begin, input_end), both multiples of 32 or the last one in_features.
+  void (*prepare)(WeightKind kind, PreparedRows& rows, int64_t row_begin, int64_t row_end, int64_t input_begin,
+                  int64_t input_end);
 
   // y[row, 16 * tile + r] = (accumulate ? y : 0) + bias + x[row] . w[16 * tile + r], for rows [0, num_rows) and
   // tiles [tile_begin, tile_end). y points at the first output column of this weight; bias may be null.

@@ -3,15 +3,16 @@
 namespace inglenook {
 namespace {
 
-void prepare(WeightKind kind, PreparedRows& rows, int64_t row_begin, int64_t row_end) {
+void prepare(WeightKind kind, PreparedRows& rows, int64_t row_begin, int64_t row_end, int64_t input_begin,
+             int64_t input_end) {
   switch (kind) {
     case WeightKind::f32:
     case WeightKind::f16:
       return;
     case WeightKind::bf16:
-      return prepare_bf16(rows, row_begin, row_end);
+      return prepare_bf16(rows, row_begin, row_end, input_begin, input_end);
     default:
-      return prepare_quantized(rows, row_begin, row_end);
+      return prepare_quantized(rows, row_begin, row_end, input_begin, input_end);
   }
 }
 

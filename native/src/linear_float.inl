@@ -165,15 +165,15 @@ inline void bf16_pairs(const float* x, int64_t count, uint16_t (&pairs)[32]) {
 }
 
 // Panels of kMaxRowBlock rows; the last is as wide as it has rows.
-void prepare_bf16(PreparedRows& x, int64_t row_begin, int64_t row_end) {
+void prepare_bf16(PreparedRows& x, int64_t row_begin, int64_t row_end, int64_t input_begin, int64_t input_end) {
   constexpr int64_t kPairs = 16;  // of one row at a time: the lines that they go to are filled while in the cache
-  const int64_t num_pairs = (x.in_features + 1) / 2;
+  const int64_t num_pairs = (x.in_features + 1) / 2, pair_end = (input_end + 1) / 2;
   for (int64_t begin = row_begin; begin < row_end;) {
     const int64_t panel = begin / kMaxRowBlock * kMaxRowBlock;
     const int64_t panel_rows = std::min<int64_t>(kMaxRowBlock, x.num_rows - panel);
     const int64_t end = std::min(row_end, panel + panel_rows);
-    for (int64_t pair = 0; pair < num_pairs; pair += kPairs) {
-      const int64_t count = std::min(kPairs, num_pairs - pair);
+    for (int64_t pair = input_begin / 2; pair < pair_end; pair += kPairs) {
+      const int64_t count = std::min(kPairs, pair_end - pair);
       for (int64_t row = begin; row < end; ++row) {
         uint16_t pairs[2 * kPairs];
         bf16_pairs(x.x + row * x.x_stride + 2 * pair, x.in_features - 2 * pair, pairs);

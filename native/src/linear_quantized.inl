@@ -248,12 +248,13 @@ void linear(const PackedWeight& w, const PreparedRows& x, int64_t num_rows, cons
   }
 }
 
-// Codes, scales and sums of one row that is row `n` of a panel of `num_rows`; the arrays begin with the panel's.
-inline void prepare_row(const float* x, int64_t num_groups, int64_t n, int64_t num_rows, int8_t* codes, float* scales,
-                        int32_t* sums) {
+// Groups [begin, end) of one row that is row `n` of a panel of `num_rows`; the arrays begin with the panel's.
+inline void prepare_row(const float* x, int64_t begin, int64_t end, int64_t n, int64_t num_rows, int8_t* codes,
+                        float* scales, int32_t* sums) {
   constexpr uint32_t kInfinity = 0x7f800000u;
   constexpr float kSmallest = 1e-30f;  // below, 127 / magnitude would overflow
-  for (int64_t g = 0; g < num_groups; ++g, x += kActivationGroup) {
+  x += begin * kActivationGroup;
+  for (int64_t g = begin; g < end; ++g, x += kActivationGroup) {
     const uint32_t bits = largest_magnitude(x);
     const float magnitude = std::bit_cast<float>(bits);
     const bool is_finite = bits < kInfinity;
@@ -274,16 +275,16 @@ inline void prepare_row(const float* x, int64_t num_groups, int64_t n, int64_t n
 
 }  // namespace quantized
 
-// Codes, scales and sums of rows [row_begin, row_end): scale = largest magnitude of 32 / 127. A group that holds NaN or
-// infinity gets a NaN scale, so that the outputs show it.
-void prepare_quantized(PreparedRows& rows, int64_t row_begin, int64_t row_end) {
+// scale = largest magnitude of 32 / 127. A group that holds NaN or infinity gets a NaN scale, so that the outputs show it.
+void prepare_quantized(PreparedRows& rows, int64_t row_begin, int64_t row_end, int64_t input_begin,
+                       int64_t input_end) {
   const int64_t width = rows.in_features;
   for (int64_t panel = 0; panel < row_end;) {
     const int64_t count = quantized::next_panel(rows.num_rows - panel);
     for (int64_t row = std::max(panel, row_begin); row < std::min(panel + count, row_end); ++row) {
-      quantized::prepare_row(rows.x + row * rows.x_stride, width / quantized::kActivationGroup, row - panel, count,
-                             rows.codes + panel * width, rows.scales + panel * (width / 32),
-                             rows.sums + panel * (width / 16));
+      quantized::prepare_row(rows.x + row * rows.x_stride, input_begin / quantized::kActivationGroup,
+                             input_end / quantized::kActivationGroup, row - panel, count, rows.codes + panel * width,
+                             rows.scales + panel * (width / 32), rows.sums + panel * (width / 16));
     }
     panel += count;
   }

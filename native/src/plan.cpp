@@ -130,13 +130,36 @@ class StageBuilder {
     touch_block(block);
   }
 
+  bool joins(StageKind kind, Rows rows, const Op& op) const {
+    if (kind != StageKind::rows || plan_.stages.empty() || plan_.stages.back().rows != rows) return false;
+    const Stage& stage = plan_.stages.back();
+    if (stage.kind == StageKind::rows) return true;
+    if (stage.kind != StageKind::linear) return false;
+    const Op& last = plan_.ops.back();
+    return op.kind == OpKind::act_mul ? !stage.has_tail() && splits_in_two(last, op)
+                                      : op.kind == OpKind::prepare && stage.has_tail() && is_same(op.x, last.out);
+  }
+
+  // Are the operands of `act_mul` the two weights' columns of `linear`? In whole groups of quantised activations, so
+  // that what a chunk makes can be prepared.
+  static bool splits_in_two(const Op& linear, const Op& act_mul) {
+    const View& out = linear.out;
+    const auto is_half = [&](const View& view, int64_t offset) {
+      return view.buffer == out.buffer && view.offset == out.offset + offset && 2 * view.width == out.width;
+    };
+    return linear.weights.size() == 2 && out.width % 64 == 0 && is_half(act_mul.x, 0) &&
+           is_half(act_mul.y, out.width / 2);
+  }
+
+  static bool is_same(const View& a, const View& b) {
+    return a.buffer == b.buffer && a.offset == b.offset && a.width == b.width;
+  }
+
   // In a rows stage each range of rows passes through all operations without waiting for the others: none of them may
   // read another range. Selecting rows reads the tokens' rows, which are of an earlier stage by then.
   void append(StageKind kind, Rows rows, const Op& op) {
     const int32_t at = static_cast<int32_t>(plan_.ops.size());
-    const bool joins = kind == StageKind::rows && !plan_.stages.empty() &&
-                       plan_.stages.back().kind == StageKind::rows && plan_.stages.back().rows == rows;
-    if (!joins) plan_.stages.push_back({kind, rows, at, at});
+    if (!joins(kind, rows, op)) plan_.stages.push_back({kind, rows, at, at});
     plan_.stages.back().op_end = at + 1;
     plan_.ops.push_back(op);
     for (const View* view : {&op.out, &op.x, &op.y, &op.z}) touch(*view);
@@ -160,9 +183,7 @@ class StageBuilder {
   }
 
   void add_linear(Op op) {
-    const auto same = [&](const PreparedInput& p) {
-      return p.x.buffer == op.x.buffer && p.x.offset == op.x.offset && p.x.width == op.x.width;
-    };
+    const auto same = [&](const PreparedInput& p) { return is_same(p.x, op.x); };
     // Linears over one input share its prepared form, as long as nobody wrote the input in between.
     const auto known = std::find_if(plan_.prepared.begin() + first_valid_, plan_.prepared.end(), same);
     if (known != plan_.prepared.end()) {

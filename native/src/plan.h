@@ -26,10 +26,14 @@ struct Block {  // of the arena; lives from stage `first` to stage `last`
 
 enum class StageKind : uint8_t { rows, linear, attend };
 
+// A rows stage runs its operations in order on each range of rows. The others begin with the operation that they are
+// named after; what follows a linear of two weights of one shape, its tail, runs on each range of columns that a chunk
+// has made of both: the activation of a gated layer, and its result prepared for the next linear.
 struct Stage {
   StageKind kind;
   Rows rows;
-  int32_t op_begin, op_end;  // a rows stage runs them in order on each range of rows; others have one
+  int32_t op_begin, op_end;
+  bool has_tail() const { return kind == StageKind::linear && op_end - op_begin > 1; }
 };
 
 struct Plan {

@@ -44,7 +44,7 @@ size_t cache_bytes(const Program& program, const CacheLayout& cache) {
   return bytes;
 }
 
-// Cuts `total` into chunks that become smaller towards the end: long runs of memory for each thread at first, and
+// Cuts `total` into chunks of even size that become smaller towards the end: long runs of memory for each thread at first, and
 // little to wait for at last.
 std::vector<int32_t> guided_bounds(int64_t total, int threads) {
   const int64_t grain = total >= 128 ? 4 : 2;
@@ -105,10 +105,13 @@ void Tape::finish() {
   for (size_t stage = 0; stage < plan_.stages.size(); ++stage) {
     if (plan_.stages[stage].kind != StageKind::linear) continue;
     const Op& op = plan_.ops[plan_.stages[stage].op_begin];
+    const bool has_tail = plan_.stages[stage].has_tail();
     int64_t num_tiles = 0;
     for (const int32_t slot : op.weights) {
       const PackedWeight& w = matrices_[slot];
-      num_tiles += w.num_tiles;
+      if (has_tail && 2 * w.out_features != op.out.width)
+        throw std::invalid_argument("The two weights of a gated linear differ in their number of rows.");
+      num_tiles = has_tail ? w.num_tiles : num_tiles + w.num_tiles;
       PreparedKinds& kinds = prepared_kinds_[op.index];
       kinds.bf16 |= w.kind == WeightKind::bf16;
       kinds.quantized |= w.group_size != 0;

@@ -65,7 +65,10 @@ class Tape final : private StageRunner {
 
   void run_chunk(int stage, int chunk, int thread) noexcept override;
   void run_rows(const Op& op, int64_t row_begin, int64_t row_end);
-  void run_linear(const Op& op, int stage, int chunk);
+  void run_linear(const Op& op, int64_t tile_begin, int64_t tile_end);
+  void run_linear_with_tail(const Stage& stage, int64_t tile_begin, int64_t tile_end);
+  void run_prepare(const Op& op, int64_t row_begin, int64_t row_end, int64_t input_begin, int64_t input_end);
+  void run_tiles(const Op& op, size_t weight, float* out, int64_t tile_begin, int64_t tile_end);
   void run_attend(const Op& op, int chunk, int thread);
   void run_attend_partition(const AttentionArgs& args, const Op& op, int chunk, int thread);
   void fill_rope_table(const Op& op, int64_t row_begin, int64_t row_end);
@@ -105,7 +108,7 @@ class Tape final : private StageRunner {
     bool bf16 = false, quantized = false;
   };
   std::vector<PreparedKinds> prepared_kinds_;
-  std::vector<std::vector<int32_t>> tile_bounds_;  // [stage]: chunks of a linear, in tiles of all its weights
+  std::vector<std::vector<int32_t>> tile_bounds_;  // [stage]: chunks of a linear, in tiles of all its weights, or of each where it has a tail
   std::vector<int64_t> row_costs_;                 // [stage]
   std::vector<AttendWork> attend_works_;
   std::unique_ptr<std::atomic<int32_t>[]> partitions_left_;  // [piece * max_num_kv_heads_ + kv_head]

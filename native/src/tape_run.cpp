@@ -21,27 +21,57 @@ const float* Tape::run(const Step& step) {
 void Tape::run_chunk(int index, int chunk, int thread) noexcept {
   const Stage& stage = plan_.stages[index];
   const Op& op = plan_.ops[stage.op_begin];
-  if (stage.kind == StageKind::linear) return run_linear(op, index, chunk);
+  if (stage.kind == StageKind::linear) {
+    const int64_t tile_begin = tile_bounds_[index][chunk], tile_end = tile_bounds_[index][chunk + 1];
+    return stage.has_tail() ? run_linear_with_tail(stage, tile_begin, tile_end) : run_linear(op, tile_begin, tile_end);
+  }
   if (stage.kind == StageKind::attend) return run_attend(op, chunk, thread);
   const int64_t rows = num_rows(stage.rows), chunks = num_chunks_[index];
   const int64_t row_begin = rows * chunk / chunks, row_end = rows * (chunk + 1) / chunks;
   for (int32_t i = stage.op_begin; i < stage.op_end; ++i) run_rows(plan_.ops[i], row_begin, row_end);
 }
 
-void Tape::run_linear(const Op& op, int stage, int chunk) {
+// Tiles [tile_begin, tile_end) of one weight; `out` is where its columns begin.
+void Tape::run_tiles(const Op& op, size_t weight, float* out, int64_t tile_begin, int64_t tile_end) {
   const PreparedRows rows = prepared(op.index);
-  const int64_t begin = tile_bounds_[stage][chunk], end = tile_bounds_[stage][chunk + 1];
-  const int64_t count = num_rows(program_.buffers[op.out.buffer].rows), out_stride = stride(op.out);
+  const float* bias = op.biases[weight] < 0 ? nullptr : vectors_[op.biases[weight]];
+  kernels_.linear(matrices_[op.weights[weight]], rows, rows.num_rows, bias, out, stride(op.out), op.accumulate,
+                  tile_begin, tile_end);
+}
+
+void Tape::run_linear(const Op& op, int64_t tile_begin, int64_t tile_end) {
   float* out = at(op.out);
   int64_t first_tile = 0;  // of this weight, among those of all
   for (size_t i = 0; i < op.weights.size(); ++i) {
     const PackedWeight& w = matrices_[op.weights[i]];
-    const int64_t from = std::max(begin - first_tile, int64_t{0}), to = std::min(end - first_tile, w.num_tiles);
-    const float* bias = op.biases[i] < 0 ? nullptr : vectors_[op.biases[i]];
-    if (from < to) kernels_.linear(w, rows, count, bias, out, out_stride, op.accumulate, from, to);
+    const int64_t from = std::max(tile_begin - first_tile, int64_t{0}), to = std::min(tile_end - first_tile, w.num_tiles);
+    if (from < to) run_tiles(op, i, out, from, to);
     out += w.out_features;
     first_tile += w.num_tiles;
   }
+}
+
+// The tiles of both weights, then the tail on their columns while these are in the cache.
+void Tape::run_linear_with_tail(const Stage& stage, int64_t tile_begin, int64_t tile_end) {
+  const Op& linear = plan_.ops[stage.op_begin];
+  for (size_t i = 0; i < linear.weights.size(); ++i)
+    run_tiles(linear, i, at(linear.out) + i * (linear.out.width / 2), tile_begin, tile_end);
+  const int64_t rows = num_rows(stage.rows), begin = tile_begin * kTileRows, width = (tile_end - tile_begin) * kTileRows;
+  for (int32_t i = stage.op_begin + 1; i < stage.op_end; ++i) {
+    const Op& op = plan_.ops[i];
+    if (op.kind == OpKind::prepare)
+      run_prepare(op, 0, rows, begin, begin + width);
+    else
+      kernels_.act_mul(op.activation, at(op.x) + begin, stride(op.x), at(op.y) + begin, stride(op.y), width,
+                       at(op.out) + begin, stride(op.out), 0, rows);
+  }
+}
+
+void Tape::run_prepare(const Op& op, int64_t row_begin, int64_t row_end, int64_t input_begin, int64_t input_end) {
+  PreparedRows rows = prepared(op.index);
+  const PreparedKinds& kinds = prepared_kinds_[op.index];
+  if (kinds.bf16) kernels_.prepare(WeightKind::bf16, rows, row_begin, row_end, input_begin, input_end);
+  if (kinds.quantized) kernels_.prepare(WeightKind::q8, rows, row_begin, row_end, input_begin, input_end);
 }
 
 void Tape::run_attend(const Op& op, int chunk, int thread) {
@@ -111,12 +141,8 @@ void Tape::run_rows(const Op& op, int64_t row_begin, int64_t row_end) {
         std::memcpy(at(op.out) + row * stride(op.out), at(op.x) + step_.selected_rows[row] * stride(op.x),
                     sizeof(float) * op.out.width);
       return;
-    case OpKind::prepare: {
-      PreparedRows rows = prepared(op.index);
-      if (prepared_kinds_[op.index].bf16) kernels_.prepare(WeightKind::bf16, rows, row_begin, row_end);
-      if (prepared_kinds_[op.index].quantized) kernels_.prepare(WeightKind::q8, rows, row_begin, row_end);
-      return;
-    }
+    case OpKind::prepare:
+      return run_prepare(op, row_begin, row_end, 0, op.x.width);
     case OpKind::linear:
     case OpKind::attention:
       return;  // stages of their own

@@ -161,6 +161,32 @@ def test_a_row_of_a_linear_depends_on_nothing_else(isa: str, format: WeightForma
         np.testing.assert_array_equal(part, whole[40 - num_rows :])
 
 
+@pytest.mark.parametrize("format", ["f32", "bf16", "q8", "q4"])
+@pytest.mark.parametrize("num_rows", [1, 5, 12, 29])
+def test_gated_layer_is_the_same_in_one_stage_and_in_several(isa: str, format: WeightFormat, num_rows: int) -> None:
+    width, hidden = 96, 224
+    weights = {
+        "gate": random(hidden, width),
+        "up": random(hidden, width, seed=1),
+        "down": random(width, hidden, seed=2),
+    }
+    x = random(num_rows, width, seed=3)
+
+    def record(program: Program, x: Buffer, *, is_fused: bool) -> Buffer:
+        gate, up = (program.weight(name, hidden, width) for name in ("gate", "up"))
+        if is_fused:
+            halves = program.split(program.linear(x, gate, up), hidden, hidden)
+        else:
+            halves = [program.linear(x, gate), program.linear(x, up)]
+        return program.linear(program.act_mul(*halves, "silu"), program.weight("down", width, hidden))
+
+    together, apart = (
+        native(lambda program, x, f=f: record(program, x, is_fused=f), x, isa, weights, format=format)  # type: ignore[misc]
+        for f in (True, False)
+    )
+    np.testing.assert_array_equal(together, apart)
+
+
 def test_residual_sums(isa: str) -> None:
     """The plan adds these linears to their residual in place, except where the residual or the product lives on."""
     weights = {name: random(48, 48, seed=i, scale=0.2) for i, name in enumerate("abcd")}
