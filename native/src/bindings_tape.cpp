@@ -183,16 +183,16 @@ void bind_tape(nb::module_& m) {
         Tape::memory(program, to_cache(num_blocks, block_size, is_f16), {max_num_tokens, max_num_selected, threads});
     return std::make_tuple(memory.arena, memory.cache, memory.scratch);
   });
-  nb::class_<Tape>(m, "Tape")
-      .def(
-          "__init__",
-          [](Tape* self, const Program& program, int64_t num_blocks, int64_t block_size, bool is_f16,
-             int64_t max_num_tokens, int64_t max_num_selected, int threads, const std::string& isa) {
-            new (self) Tape(program, to_cache(num_blocks, block_size, is_f16),
-                            {max_num_tokens, max_num_selected, threads}, parse_isa(isa));
-          },
-          "program"_a, "num_blocks"_a, "block_size"_a, "is_f16"_a, "max_num_tokens"_a, "max_num_selected"_a,
-          "threads"_a, "isa"_a)
+  nb::class_<Tape> tape(m, "Tape");
+  tape.def(
+      "__init__",
+      [](Tape* self, const Program& program, int64_t num_blocks, int64_t block_size, bool is_f16,
+         int64_t max_num_tokens, int64_t max_num_selected, int threads, const std::string& isa) {
+        new (self) Tape(program, to_cache(num_blocks, block_size, is_f16),
+                        {max_num_tokens, max_num_selected, threads}, parse_isa(isa));
+      },
+      "program"_a, "num_blocks"_a, "block_size"_a, "is_f16"_a, "max_num_tokens"_a, "max_num_selected"_a,
+      "threads"_a, "isa"_a)
       .def_prop_ro("memory_bytes", &Tape::memory_bytes)
       // Between runs only.
       .def_prop_ro("pool", &Tape::pool, nb::rv_policy::reference_internal)
@@ -207,6 +207,7 @@ void bind_tape(nb::module_& m) {
            "query_starts"_a.noconvert(), "context_lengths"_a.noconvert(), "block_tables"_a.noconvert(),
            "selected_rows"_a.noconvert())
       .def("close", &Tape::close, nb::call_guard<nb::gil_scoped_release>());
+  bind_profile(tape);
 }
 
 }  // namespace inglenook

@@ -9,6 +9,7 @@
 #include "kernels.h"
 #include "memory.h"
 #include "plan.h"
+#include "profile.h"
 #include "step.h"
 #include "thread_pool.h"
 
@@ -48,6 +49,12 @@ class Tape final : private StageRunner {
   size_t memory_bytes() const { return arena_.size() + cache_.size() + scratch_.size(); }
   int64_t output_width() const { return plan_.output.width; }
   int64_t output_stride() const;
+  const Plan& plan() const { return plan_; }
+
+  // Times the stages from the next step on; costs nothing where it isn't called.
+  void start_profile() { profile_ = std::make_unique<Profile>(plan_.stages.size()); }
+  const Profile* profile() const { return profile_.get(); }
+
   ThreadPool& pool() { return pool_; }
   // Frees cache and threads, not the weights; the arena stays, for those who still look at an output.
   void close();
@@ -115,6 +122,7 @@ class Tape final : private StageRunner {
 
   Step step_{};
   std::vector<int32_t> num_chunks_;  // [stage], of this step
+  std::unique_ptr<Profile> profile_;
 };
 
 }  // namespace inglenook

@@ -106,6 +106,7 @@ void ThreadPool::wake_all() {
 
 void ThreadPool::open_from(int stage, int thread) {
   for (; stage < num_stages_; ++stage) {
+    if (opened_ != nullptr) opened_[stage] = Time::clock::now();
     if (num_chunks_[stage] > 1) {
       num_left_.store(num_chunks_[stage], std::memory_order_relaxed);
       ticket_.store(ticket(stage, num_chunks_[stage]));
@@ -114,6 +115,7 @@ void ThreadPool::open_from(int stage, int thread) {
     }
     if (num_chunks_[stage] == 1) runner_->run_chunk(stage, 0, thread);
   }
+  if (opened_ != nullptr) opened_[num_stages_] = Time::clock::now();
   is_done_.store(true);
   if (!is_caller_parked_.load()) return;
   { std::lock_guard<std::mutex> lock(crew_->mutex); }
@@ -143,11 +145,12 @@ void ThreadPool::work(int thread) {
   }
 }
 
-void ThreadPool::run(StageRunner& runner, const int32_t* num_chunks, int num_stages) {
+void ThreadPool::run(StageRunner& runner, const int32_t* num_chunks, int num_stages, Time* opened) {
   start();
   runner_ = &runner;
   num_chunks_ = num_chunks;
   num_stages_ = num_stages;
+  opened_ = opened;
   is_done_.store(false);
   open_from(0, 0);
   const auto is_needed = [this] { return is_done_.load() || is_open(ticket_.load()); };

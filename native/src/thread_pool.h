@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -24,6 +25,8 @@ class StageRunner {
 
 class ThreadPool {
  public:
+  using Time = std::chrono::steady_clock::time_point;
+
   // The calling thread of `run` is one of `num_threads`. The others start at the first run.
   explicit ThreadPool(int num_threads) : num_threads_(num_threads < 1 ? 1 : num_threads) {}
   ~ThreadPool() { close(); }
@@ -33,8 +36,9 @@ class ThreadPool {
   int num_threads() const { return num_threads_; }
 
   // Runs stages 0 to num_stages - 1; returns when the last is done. num_chunks[i] is below kMaxChunks and may be 0.
-  // Not to be called from two threads at once.
-  void run(StageRunner& runner, const int32_t* num_chunks, int num_stages);
+  // Not to be called from two threads at once. `opened`, if wanted, gets the time at which each stage opened and the
+  // last was done: [num_stages + 1].
+  void run(StageRunner& runner, const int32_t* num_chunks, int num_stages, Time* opened = nullptr);
 
   // Ends and joins the threads. A later run starts new ones.
   void close();
@@ -74,6 +78,7 @@ class ThreadPool {
   StageRunner* runner_ = nullptr;
   const int32_t* num_chunks_ = nullptr;
   int num_stages_ = 0;
+  Time* opened_ = nullptr;
 
   alignas(64) std::atomic<uint64_t> ticket_{0};
   alignas(64) std::atomic<int32_t> num_left_{0};  // chunks of the open stage that aren't done

@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 
 from inglenook.bench.machine import commit
+from inglenook.bench.profile import Part, profile_lines
 from inglenook.bench.report import HEADER, limit_line, row_line, write_json
-from inglenook.bench.rows import Figure, Row, Target, against_other_isa, make_row
-from inglenook.bench.run import Job, choose_jobs, larger
+from inglenook.bench.rows import Figure, Row, Target, against_other_isa, larger, make_row
+from inglenook.bench.run import Job, choose_jobs
+from inglenook.bench.subject import Subject
 from inglenook.bench.targets import TARGETS
 from inglenook.bench.work import step_cost
 from inglenook.bench.workloads import STANDARD, WORKLOADS
 from inglenook.bench.workloads.decode import steady_rate
+from inglenook.config import EngineSettings, ModelSettings
 from inglenook.errors import ConfigError
 from inglenook.ops.probes import Limits
+from inglenook.ops.profile import stage_name
 from inglenook.ops.program import AttentionSpec, Program
 from inglenook.ops.weights import KeptWeight
 
@@ -38,7 +42,22 @@ def tied_program(sliding_window: int | None = None) -> Program:
     return program
 
 
-ROW = Row("dummy:1b", "q4", "avx512", "decode-8", 1234.56, "tokens/s", 5, 1200, 1300, 0.405, "limit", Target(0.40))
+ROW = Row(
+    "dummy:1b",
+    "q4",
+    "avx512",
+    "decode-8",
+    1234.56,
+    "tokens/s",
+    5,
+    1200,
+    1300,
+    0.405,
+    "limit",
+    LIMITS,
+    True,
+    Target(0.4),
+)
 
 
 # --- limits ----------------------------------------------------------------------------------------------
@@ -87,8 +106,19 @@ def test_a_steady_rate_counts_only_while_all_are_decoding() -> None:
 
 def test_a_row_is_the_median_and_its_share() -> None:
     figure = Figure((10.0, 30.0, 20.0), "tokens/s", lambda limits: limits.read_gb_s)
-    row = make_row("m", "q4", "avx2", "decode-1", figure, LIMITS, Target(0.6))
+    row = make_row(("m", "q4", "avx2", "decode-1"), figure, LIMITS, LIMITS, Target(0.6))
     assert (row.value, row.runs, row.lowest, row.highest, row.share, row.is_met) == (20, 3, 10, 30, 0.5, False)
+    assert row.limits == LIMITS
+    assert row.is_steady
+    assert row.target == Target(0.6)
+
+
+def test_the_better_bandwidth_of_before_and_after_counts_and_a_change_makes_the_share_doubtful() -> None:
+    figure = Figure((20.0,), "tokens/s", lambda limits: limits.read_gb_s)
+    for before, after in (LIMITS, replace(LIMITS, read_gb_s=30)), (replace(LIMITS, read_gb_s=30), LIMITS):
+        row = make_row(("m", "q4", "avx2", "decode-1"), figure, before, after, None)
+        assert (row.share, row.is_steady) == (0.5, False)
+        assert " ~50% " in row_line(row)
 
 
 def test_targets_are_lower_or_upper_bounds() -> None:
@@ -149,13 +179,15 @@ def test_the_table_is_aligned_and_fits_a_terminal() -> None:
     assert row_line(replace(ROW, target=None)).endswith(" limit")
     widest = replace(ROW, work="decode-1-at-8192", of="first turn", share=1.239, target=Target(1.0), value=98765.4)
     assert len(row_line(widest)) <= 80
-    assert len(limit_line(Limits(1234.5, 123456, 123456))) <= 80
+    slower = replace(ROW, limits=Limits(34.4, 923, 461))
+    assert limit_line([ROW, slower]) == "limits: read 34 to 40 GB/s, int8 923 to 1000 GOP/s, bf16 461 to 500 GFLOP/s"
+    assert limit_line([ROW]) == "limits: read 40 GB/s, int8 1000 GOP/s, bf16 500 GFLOP/s"
     small = replace(ROW, value=0.01234, unit="s")
     assert " 0.012 s " in row_line(small)
 
 
 def test_json(tmp_path: Path) -> None:
-    write_json(tmp_path / "bench.json", {"threads": 2}, {"commit": "abc"}, LIMITS, [ROW, replace(ROW, unit="s")])
+    write_json(tmp_path / "bench.json", {"threads": 2}, {"commit": "abc"}, [ROW, replace(ROW, unit="s")])
     document = json.loads((tmp_path / "bench.json").read_text())
     assert document["machine"] == {"threads": 2}
     assert document["commit"] == "abc"
@@ -169,3 +201,37 @@ def test_json(tmp_path: Path) -> None:
 
 def test_an_installed_package_has_no_commit(tmp_path: Path) -> None:
     assert commit(tmp_path) is None
+
+
+def test_a_profile_names_where_the_time_goes() -> None:
+    parts = [Part("q_proj|k_proj", 2, 3e-3, 90_000_000, 6_000_000_000), Part("attention", 2, 1e-3)]
+    title, header, first, second = profile_lines("decode-1", 1, parts)
+    assert title == "  decode-1: where the 4.00 ms of a step of 1 tokens go"
+    assert first == "  q_proj|k_proj                          2    3.000  75.0%   1500.0  30.0   2000"
+    assert second == "  attention                              2    1.000  25.0%    500.0"
+    assert len(first) == len(header) <= 80
+
+
+def test_stages_are_named_by_their_weights() -> None:
+    assert stage_name(["linear"], ["layers.3.mlp.gate_proj.weight", "layers.3.mlp.up_proj.weight"]) == (
+        "gate_proj|up_proj"
+    )
+    assert stage_name(["rms_norm", "prepare", "prepare"], []) == "rms_norm prepare"
+
+
+def test_an_engine_can_be_profiled() -> None:
+    model = ModelSettings(model="dummy:tiny", max_model_len=128)
+    subject = Subject(None, model, EngineSettings(threads=2), min_runs=1, is_profiled=True)
+    try:
+        subject.repeat(lambda: float(len(subject.arrivals([subject.request(subject.prompt(8), 20)]))), max_runs=1)
+        profile = subject.profile()
+    finally:
+        subject.close()
+    assert profile is not None
+    num_tokens, parts = profile
+    names = [part.name for part in parts]
+    assert num_tokens in (1, 8)
+    assert {"q_proj|k_proj|v_proj", "attention", "gate_proj|up_proj", "down_proj", "sampling"} <= set(names)
+    layers = next(part for part in parts if part.name == "down_proj")
+    assert (layers.count, layers.operations) == (2, 2 * 2 * 64 * 128 * num_tokens)
+    assert all(part.seconds > 0 for part in parts if part.num_bytes)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from inglenook.ops.probes import Limits
+
+STEADINESS = 0.1  # bandwidth that differs by more before and after a work makes its share doubtful
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """One line: `value` is the median of `runs` values, `share` is value / limit (None: not known in this run)."""
+    """One line: `value` is the median of `runs` values, `share` is value / limit (None: not known in this run).
+
+    `limits` are what the machine allowed meanwhile; not steady where the bandwidth before and after differed, so that
+    the share is in doubt.
+    """
 
     model: str
     format: str
@@ -53,6 +59,8 @@ class Row:
     highest: float
     share: float | None
     of: str
+    limits: Limits
+    is_steady: bool = True
     target: Target | None = None
 
     @property
@@ -62,13 +70,23 @@ class Row:
 
 
 def make_row(
-    model: str, format: str, isa: str, work: str, figure: Figure, limits: Limits, target: Target | None
+    names: tuple[str, str, str, str], figure: Figure, before: Limits, after: Limits, target: Target | None
 ) -> Row:
+    """`names` are the model, the format of its weights, the instruction set and the work."""
+    limits = larger(before, after)
     values = figure.values
     value = statistics.median(values)
     share = value / figure.limit(limits)
-    row = Row(model, format, isa, work, value, figure.unit, len(values), min(values), max(values), share, figure.of)
-    return replace(row, target=target)
+    is_steady = min(before.read_gb_s, after.read_gb_s) >= (1 - STEADINESS) * limits.read_gb_s
+    return Row(
+        *names, value, figure.unit, len(values), min(values), max(values), share, figure.of, limits, is_steady, target
+    )
+
+
+def larger(one: Limits, other: Limits) -> Limits:
+    """Each limit at its best."""
+    others = asdict(other)
+    return Limits(**{name: max(value, others[name]) for name, value in asdict(one).items()})
 
 
 def against_other_isa(row: Row, others: Iterable[Row]) -> Row:

@@ -1,11 +1,12 @@
-"""Which workloads run on which models, and running them: limits are measured before and after each model."""
+"""Which workloads run on which models, and running them with the limits of the machine measured in between."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
-from inglenook.bench.rows import Figure, Row, against_other_isa, make_row
+from inglenook.bench.profile import profile_lines
+from inglenook.bench.rows import Row, against_other_isa, make_row
 from inglenook.bench.subject import MIN_RUNS, Subject
 from inglenook.bench.targets import TARGETS
 from inglenook.bench.workload import Workload
@@ -26,12 +27,12 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Section:
-    """The rows of a job, with the limits that their shares are of."""
+class Measurement:
+    """A row of a job; with `profile` the lines that say where its time went."""
 
     job: Job
-    limits: Limits
-    rows: tuple[Row, ...]
+    row: Row
+    profile: tuple[str, ...] = ()
 
 
 def choose_jobs(
@@ -64,40 +65,36 @@ def run_jobs(
     measure_limits: Callable[[], Limits],
     *,
     min_runs: int = MIN_RUNS,
-) -> Iterator[Section]:
-    """The sections as they are ready. Raises what load_engine raises.
+    is_profiled: bool = False,
+) -> Iterator[Measurement]:
+    """The rows as they are ready. Raises what load_engine raises.
 
-    Neighbours on the machine come and go: the larger of the limits before and after a job counts.
+    Neighbours on a machine come and go, so limits are measured between any two works; the larger of those before and
+    after a work counts.
     """
     rows: list[Row] = []
     before = measure_limits()
     for job in jobs:
         found = files(job.model)
-        measured: list[tuple[str, str, Figure]] = []
+        targets = TARGETS.get((job.model, job.isa), {})
         for works in _by_settings(job.works):
-            subject = _subject(found, works[0], replace(engine, isa=job.isa), min_runs)
+            settings = replace(engine, isa=job.isa, **works[0].engine)
+            model = replace(ModelSettings(model=found.name), **works[0].model)
+            subject = Subject(found.path, model, settings, min_runs=min_runs, is_profiled=is_profiled)
             try:
                 for work in works:
                     figure = work.measure(subject)
-                    measured.append((work.name, subject.format, figure))
+                    profile = subject.profile()
+                    after = measure_limits()
+                    row = make_row(
+                        (job.model, subject.format, job.isa, work.name), figure, before, after, targets.get(work.name)
+                    )
+                    row = against_other_isa(row, rows)
+                    rows.append(row)
+                    before = after
+                    yield Measurement(job, row, tuple(profile_lines(work.name, *profile)) if profile else ())
             finally:
                 subject.close()
-        after = measure_limits()
-        limits = larger(before, after)
-        before = after
-        targets = TARGETS.get((job.model, job.isa), {})
-        section = []
-        for name, format, figure in measured:
-            row = make_row(job.model, format, job.isa, name, figure, limits, targets.get(name))
-            section.append(against_other_isa(row, rows))
-        rows += section
-        yield Section(job, limits, tuple(section))
-
-
-def larger(one: Limits, other: Limits) -> Limits:
-    """Each limit at its best."""
-    others = asdict(other)
-    return Limits(**{name: max(value, others[name]) for name, value in asdict(one).items()})
 
 
 def _by_settings(names: Sequence[str]) -> list[list[Workload]]:
@@ -109,8 +106,3 @@ def _by_settings(names: Sequence[str]) -> list[list[Workload]]:
             groups.append(group := [])
         group.append(work)
     return groups
-
-
-def _subject(found: ModelFiles, work: Workload, engine: EngineSettings, min_runs: int) -> Subject:
-    model = replace(ModelSettings(model=found.name), **work.model)
-    return Subject(found.path, model, replace(engine, **work.engine), min_runs=min_runs)

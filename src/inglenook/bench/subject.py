@@ -6,15 +6,21 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inglenook.bench.profile import Part, StepClock
 from inglenook.bench.work import StepCost, step_cost
 from inglenook.config import EngineSettings, ModelSettings
+from inglenook.engine.engine import Runner
 from inglenook.engine.load import LoadedEngine, load_engine
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import EngineError
 from inglenook.types import SamplingParams
+
+if TYPE_CHECKING:
+    from inglenook.engine.model_runner import ModelRunner
 
 MIN_RUNS = 5
 MIN_SECONDS = 3.0  # of all runs together: quick ones are repeated more often
@@ -27,18 +33,26 @@ class Subject:
     """
 
     def __init__(
-        self, path: Path | None, model: ModelSettings, engine: EngineSettings, *, min_runs: int = MIN_RUNS
+        self,
+        path: Path | None,
+        model: ModelSettings,
+        engine: EngineSettings,
+        *,
+        min_runs: int = MIN_RUNS,
+        is_profiled: bool = False,
     ) -> None:
         self.path = path
         self.model = model
         self.settings = engine
+        self.clock: StepClock | None = None
         self._min_runs = min_runs
+        self._is_profiled = is_profiled
         self._num_requests = 0
 
     @functools.cached_property
     def loaded(self) -> LoadedEngine:
         """Raises what load_engine raises."""
-        return load_engine(self.path, self.model, self.settings)
+        return load_engine(self.path, self.model, self.settings, instrument=self._instrument)
 
     @functools.cached_property
     def cost(self) -> StepCost:
@@ -52,6 +66,16 @@ class Subject:
     def close(self) -> None:
         if "loaded" in self.__dict__:
             self.loaded.engine.stop()
+
+    def profile(self) -> tuple[int, list[Part]] | None:
+        """Number of tokens and parts of the steps since the last warm-up; None where it isn't wanted."""
+        return None if self.clock is None else self.clock.parts(self.loaded.program, self.loaded.kept_weights)
+
+    def _instrument(self, runner: ModelRunner) -> Runner:
+        if not self._is_profiled:
+            return runner
+        self.clock = StepClock(runner)
+        return self.clock
 
     def prompt(self, num_tokens: int, seed: int | None = None) -> tuple[int, ...]:
         """Random tokens; the same seed gives the same prompt, None one that hasn't been before."""
@@ -77,6 +101,8 @@ class Subject:
     def repeat(self, measure: Callable[[], float], *, max_runs: int = MAX_RUNS) -> tuple[float, ...]:
         """The values of several runs, after one that only warms up."""
         measure()
+        if self.clock is not None:
+            self.clock.start()
         values: list[float] = []
         begin = time.perf_counter()
         while len(values) < self._min_runs or (

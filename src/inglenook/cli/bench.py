@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from pathlib import Path
 from typing import cast
 
@@ -25,15 +26,22 @@ from inglenook.store.store import ModelStore
 @click.option("--only", metavar="WORK,...", help="Measure these works only, such as decode-1,prefill-512.")
 @click.option("--long", "is_long", is_flag=True, help="Also what takes half a minute or more.")
 @click.option("--runs", type=click.IntRange(min=1), default=5, help="Runs of each work, at least.  [default: 5]")
+@click.option("--profile", "is_profiled", is_flag=True, help="Print where the time of a step goes, below each figure.")
 @click.option("--json", "json_file", metavar="FILE", type=Path, help="Write the figures to FILE as well.")
 def command(
-    models: tuple[str, ...], only: str | None, is_long: bool, runs: int, json_file: Path | None, settings: Values
+    models: tuple[str, ...],
+    only: str | None,
+    is_long: bool,
+    runs: int,
+    is_profiled: bool,
+    json_file: Path | None,
+    settings: Values,
 ) -> None:
     from inglenook.bench import machine, report
     from inglenook.bench.rows import Row
-    from inglenook.bench.run import choose_jobs, larger, run_jobs
+    from inglenook.bench.run import choose_jobs, run_jobs
     from inglenook.ops.native import available_isas, default_isa
-    from inglenook.ops.probes import Limits, measure_limits
+    from inglenook.ops.probes import measure_limits
 
     engine = resolve(settings.build(EngineSettings))
     assert engine.threads is not None
@@ -46,14 +54,16 @@ def command(
     about = machine.machine(engine.threads, isa)
     occasion = machine.occasion()
     note(f"{about['processor']}, {engine.threads} threads; each figure is the median of {runs} runs or more ...")
-    limits: Limits | None = None
+    limits = functools.partial(measure_limits, engine.threads, seconds=0.4)
+    measured = run_jobs(jobs, files, engine, limits, min_runs=runs, is_profiled=is_profiled)
     rows: list[Row] = []
-    for section in run_jobs(jobs, files, engine, functools.partial(measure_limits, engine.threads), min_runs=runs):
-        formats = ", ".join(dict.fromkeys(row.format for row in section.rows))
-        print(f"\n{section.job.model}: {formats} weights, {section.job.isa}\n{report.limit_line(section.limits)}")
-        print("\n".join([report.HEADER, *map(report.row_line, section.rows)]), flush=True)
-        limits = section.limits if limits is None else larger(limits, section.limits)
-        rows += section.rows
+    for job, group in itertools.groupby(measured, key=lambda measurement: measurement.job):
+        print(f"\n{job.model}, {job.isa}\n{report.HEADER}", flush=True)
+        job_rows = []
+        for measurement in group:
+            print("\n".join([report.row_line(measurement.row), *measurement.profile]), flush=True)
+            job_rows.append(measurement.row)
+        print(report.limit_line(job_rows), flush=True)
+        rows += job_rows
     if json_file is not None:
-        assert limits is not None
-        report.write_json(json_file, about, occasion, limits, rows)
+        report.write_json(json_file, about, occasion, rows)

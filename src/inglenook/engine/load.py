@@ -18,7 +18,7 @@ from inglenook.checkpoint.checkpoint import (
 from inglenook.checkpoint.dummy import DummyEncoding, dummy_config, parse_dummy
 from inglenook.config import EngineSettings, ModelSettings, Quantization, resolve
 from inglenook.engine.async_engine import AsyncEngine
-from inglenook.engine.engine import Engine
+from inglenook.engine.engine import Engine, Runner
 from inglenook.engine.kv_cache import BlockPool
 from inglenook.engine.memory import available_memory
 from inglenook.engine.plan import MemoryNeeds, Plan, make_plan
@@ -62,11 +62,12 @@ def load_engine(
     engine: EngineSettings,
     *,
     on_plan: Callable[[Plan], None] | None = None,
+    instrument: Callable[[ModelRunner], Runner] | None = None,
 ) -> LoadedEngine:
     """Load the model at `path` (None: random weights, model.model is "dummy:SHAPE") and start its engine.
 
-    `on_plan` is called before anything large is allocated. Raises CheckpointError, UnsupportedModelError,
-    ConfigError or OutOfMemoryError.
+    `on_plan` is called before anything large is allocated; `instrument` may put something that watches in the runner's
+    place. Raises CheckpointError, UnsupportedModelError, ConfigError or OutOfMemoryError.
     """
     engine = resolve(engine)
     checkpoint, config, program = _open(path, model)
@@ -86,7 +87,7 @@ def load_engine(
         max_num_batched_tokens=engine.max_num_batched_tokens,
         context_length=plan.max_model_len,
     )
-    core = Engine(runner, scheduler, vocab_size=config.vocab_size)
+    core = Engine(runner if instrument is None else instrument(runner), scheduler, vocab_size=config.vocab_size)
     running = AsyncEngine(core, max_queue=engine.max_queue)
     return LoadedEngine(running, checkpoint, config, plan, program, kept_weights)
 

@@ -25,7 +25,7 @@ class ModelRunner:
     def __init__(
         self, executor: Executor, *, vocab_size: int, pool: ThreadPool | None = None, seed: int | None = None
     ) -> None:
-        self._executor = executor
+        self.executor = executor
         self._vocab_size = vocab_size
         self._pool = pool
         self._seeds = random.SystemRandom() if seed is None else random.Random(seed)
@@ -42,7 +42,7 @@ class ModelRunner:
         )
 
     def run(self, step: ScheduledStep) -> list[SampledToken | EngineError]:
-        logits = self._executor.run(build_step_input(step))  # [len(step.sampled), vocab_size]
+        logits = self.executor.run(build_step_input(step))  # [len(step.sampled), vocab_size]
         states = [_sampler(sequence) for sequence in step.sampled]
         if not states:
             return []
@@ -53,7 +53,7 @@ class ModelRunner:
             return [self._sample_alone(logits[i : i + 1], state) for i, state in enumerate(states)]
 
     def close(self) -> None:
-        self._executor.close()
+        self.executor.close()
 
     def _sample(self, logits: npt.NDArray[np.float32], states: list[SamplerState]) -> list[SampledToken]:
         result = sample(logits, states, self._pool)

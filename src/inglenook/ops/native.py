@@ -10,6 +10,7 @@ import numpy.typing as npt
 from inglenook.errors import CheckpointError, ConfigError, EngineError
 from inglenook.ops import _native
 from inglenook.ops.dequantize import dequantize
+from inglenook.ops.profile import StageTime, stage_times
 from inglenook.ops.program import (
     ActMul,
     Add,
@@ -91,6 +92,7 @@ class NativeExecutor:
         if cache.block_size not in (16, 32):
             raise ConfigError(f"block_size is {cache.block_size}; it must be 16 or 32.", param="block_size")
         recorded, slots = _record(program)
+        self._slots = slots
         self._store = _native.WeightStore(threads)
         self._vectors: list[npt.NDArray[np.float32]] = []  # the tape points into them
         self._tape = _native.Tape(
@@ -144,6 +146,14 @@ class NativeExecutor:
             raise EngineError(f"Bad step: {_describe(step)}; int32 and C-contiguous are wanted.") from error
         except ValueError as error:
             raise EngineError(str(error)) from error
+
+    def start_profile(self) -> None:
+        """Time the stages of all steps from now on, and forget what was timed before."""
+        self._tape.start_profile()
+
+    def stage_times(self) -> dict[int, list[StageTime]]:
+        """Since start_profile, by the number of tokens of a step."""
+        return stage_times(self._tape, list(self._slots))
 
     def close(self) -> None:
         if self._is_closed:
