@@ -1,9 +1,15 @@
 """The policy: budget, order, chunks, preemption, sharing of prefixes."""
 
 import itertools
+from collections.abc import Iterable
+from itertools import cycle
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fixtures.fake_engine import check_pool, continuation, make_engine, make_request, run_all, tokens_of
 from inglenook.engine.batch import build_step_input
+from inglenook.engine.budget import StepBudget
 
 
 def prompt(length: int, first: int = 0) -> list[int]:
@@ -262,3 +268,63 @@ def test_step_input_lays_chunks_out_flat() -> None:
     assert x.selected_rows.tolist() == [0]
     for array in vars(x).values():
         assert array.dtype == "int32" and array.flags.c_contiguous
+
+
+class ScriptedBudget(StepBudget):
+    """A prompt token takes a second."""
+
+    def __init__(self, seconds: Iterable[float]) -> None:
+        super().__init__()
+        self.seconds = iter(seconds)
+        self.observed: list[tuple[int, int, float]] = []
+
+    def prompt_seconds(self, num_decodes: int) -> float | None:
+        return next(self.seconds) if num_decodes else None
+
+    def tokens_within(self, seconds: float, start: int) -> int:
+        return int(seconds)
+
+    def seconds_of(self, start: int, num_tokens: int) -> float:
+        return num_tokens
+
+    def observe(self, num_decodes: int, num_prompt_tokens: int, mean_position: float, seconds: float) -> None:
+        self.observed.append((num_decodes, num_prompt_tokens, mean_position))
+
+
+def test_prompts_beside_decodes_get_the_time_that_the_budget_says() -> None:
+    budget = ScriptedBudget([3, 0, 0.5, 8, 100])
+    engine, runner = make_engine(budget=budget)
+    engine.add(make_request("a", prompt(5), 30))
+    engine.step()
+    engine.add(make_request("b", prompt(10, 10), 30))
+    engine.add(make_request("c", prompt(20, 20), 30))
+    for _ in range(5):
+        engine.step()
+    assert runner.steps == [
+        [("a", 0, 5)],
+        [("a", 5, 1), ("b", 0, 3)],
+        [("a", 6, 1)],
+        [("a", 7, 1), ("b", 3, 1)],  # one at least
+        [("a", 8, 1), ("b", 4, 6), ("c", 0, 2)],
+        [("a", 9, 1), ("b", 10, 1), ("c", 2, 14)],  # max_num_batched_tokens
+    ]
+    assert budget.observed == [
+        (0, 5, 2.5),
+        (1, 3, 1.5),
+        (1, 0, 0),
+        (1, 1, 3.5),
+        (1, 8, (6 * 7 + 2 * 1) / 8),
+        (2, 14, 9),
+    ]
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.integers(1, 16))
+@settings(max_examples=50, deadline=None)
+def test_the_budget_never_changes_what_comes_out(seconds: list[int], most: int) -> None:
+    engine, _ = make_engine(budget=ScriptedBudget(cycle([*seconds, 1])), max_num_batched_tokens=most)
+    requests = [make_request(str(i), prompt(3 + 9 * i, i), 12) for i in range(5)]
+    for request in requests:
+        engine.add(request)
+    outputs = run_all(engine)
+    for request in requests:
+        assert tokens_of(outputs[request.request_id]) == continuation(request, 64)[0]

@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -76,7 +76,7 @@ class AsyncEngine:
             if not is_ended:
                 self.cancel(request.request_id)
 
-    def generate_blocking(self, requests: Iterable[EngineRequest]) -> Iterator[EngineOutput]:
+    def generate_blocking(self, requests: Iterable[EngineRequest]) -> Generator[EngineOutput, None, None]:
         """The outputs of many requests as they come, without an event loop. There may be any number of requests.
 
         An output with `error` ends its own request only. Leaving the loop early cancels the rest. Raises what

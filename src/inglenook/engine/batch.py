@@ -24,9 +24,13 @@ class ScheduledChunk(NamedTuple):
 
 @dataclass(frozen=True)
 class ScheduledStep:
-    """`block_tables` is the scheduler's, [max_num_seqs, most blocks]; a chunk's is the row of its sequence."""
+    """`block_tables` is the scheduler's, [max_num_seqs, most blocks]; a chunk's is the row of its sequence.
+
+    The first `num_decodes` chunks are of sequences that are decoding, the others of prompts.
+    """
 
     chunks: list[ScheduledChunk]
+    num_decodes: int
     block_tables: npt.NDArray[np.int32]
     block_size: int
 

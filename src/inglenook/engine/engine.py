@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -119,11 +120,13 @@ class Engine:
             return outputs
         step = self.scheduler.schedule()
         self._num_steps += 1
+        started = time.perf_counter()
         try:
             results = self._runner.run(step)
         except Exception:
             logger.exception("A step of %d sequences failed.", len(step.chunks))
             return outputs + self._fail(step)
+        self.scheduler.observe(step, time.perf_counter() - started)
         self._num_failed_in_a_row = 0
         self.is_healthy = True
         sampled = step.sampled

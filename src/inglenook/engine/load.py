@@ -18,6 +18,7 @@ from inglenook.checkpoint.checkpoint import (
 from inglenook.checkpoint.dummy import DummyEncoding, dummy_config, parse_dummy
 from inglenook.config import EngineSettings, ModelSettings, Quantization, resolve
 from inglenook.engine.async_engine import AsyncEngine
+from inglenook.engine.budget import StepBudget
 from inglenook.engine.engine import Engine, Runner
 from inglenook.engine.kv_cache import BlockPool
 from inglenook.engine.memory import available_memory
@@ -86,6 +87,7 @@ def load_engine(
         max_num_seqs=engine.max_num_seqs,
         max_num_batched_tokens=engine.max_num_batched_tokens,
         context_length=plan.max_model_len,
+        budget=StepBudget(),
     )
     core = Engine(runner if instrument is None else instrument(runner), scheduler, vocab_size=config.vocab_size)
     running = AsyncEngine(core, max_queue=engine.max_queue)

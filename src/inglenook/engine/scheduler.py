@@ -1,4 +1,5 @@
-"""Which sequences are computed in each step: a token budget, decodes first, then prompts in chunks.
+"""Which sequences are computed in each step: a token budget, decodes first, then prompts in chunks. What time
+the prompts beside decodes may take, `budget` says.
 
 Sequences go by rank: priority, then arrival. A sequence gets the blocks of all its known tokens when it starts, one
 more at a time as it grows. When none is left, the sequence of the last rank is preempted: it gives its blocks back,
@@ -8,10 +9,12 @@ waits, and is computed again from what the cache still holds of it.
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
 from inglenook.engine.batch import ScheduledChunk, ScheduledStep
+from inglenook.engine.budget import StepBudget
 from inglenook.engine.kv_cache import BlockPool, BlockTables
 from inglenook.engine.request import EngineRequest
 from inglenook.engine.sequence import Sequence, make_sequence
@@ -29,8 +32,17 @@ class SchedulerCounters:
 class Scheduler:
     """Holds every sequence that hasn't ended, waiting or running. Not thread-safe."""
 
-    def __init__(self, pool: BlockPool, *, max_num_seqs: int, max_num_batched_tokens: int, context_length: int) -> None:
+    def __init__(
+        self,
+        pool: BlockPool,
+        *,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        context_length: int,
+        budget: StepBudget | None = None,
+    ) -> None:
         self.pool = pool
+        self.budget = budget  # None: max_num_batched_tokens alone bounds a step
         self.max_num_batched_tokens = max_num_batched_tokens
         # Never more sequences than tokens in a step: so every running one advances, and a prompt among decodes too.
         self.max_num_seqs = min(max_num_seqs, max_num_batched_tokens)
@@ -70,7 +82,19 @@ class Scheduler:
         """Choose the next step's chunks. There is at least one while there are sequences."""
         if not self._grow_running():
             self._start_waiting()
-        return ScheduledStep(self._share_budget(), self._tables.array, self.pool.block_size)
+        chunks, num_decodes = self._share_budget()
+        return ScheduledStep(chunks, num_decodes, self._tables.array, self.pool.block_size)
+
+    def observe(self, step: ScheduledStep, seconds: float) -> None:
+        """Learn from how long a step took."""
+        if self.budget is None:
+            return
+        num_tokens = position_sum = 0
+        for chunk in step.chunks[step.num_decodes :]:
+            num_tokens += chunk.num_tokens
+            position_sum += chunk.num_tokens * (2 * chunk.start + chunk.num_tokens)
+        mean_position = position_sum / (2 * num_tokens) if num_tokens else 0.0
+        self.budget.observe(step.num_decodes, num_tokens, mean_position, seconds)
 
     def update(self, step: ScheduledStep, token_ids: SequenceOf[int | None]) -> None:
         """Take in what a step gave: a token for each of step.sampled, None where sampling failed.
@@ -176,8 +200,8 @@ class Scheduler:
 
     # --- parts of schedule and update ---------------------------------------------------------------
 
-    def _share_budget(self) -> list[ScheduledChunk]:
-        """One token to every decode, then what is left to prompts."""
+    def _share_budget(self) -> tuple[list[ScheduledChunk], int]:
+        """One token to every decode, then what is left to prompts; and how many decodes there are."""
         chunks = []
         prompts = []
         for sequence in self.running:
@@ -186,16 +210,30 @@ class Scheduler:
                 chunks.append(ScheduledChunk(sequence, start, 1, True))
             else:
                 prompts.append(sequence)
-        budget = self.max_num_batched_tokens - len(chunks)
-        for sequence in prompts:
-            num_tokens = min(sequence.num_uncomputed_tokens, budget)
-            if num_tokens == 0:
-                break
-            is_sampled = num_tokens == sequence.num_uncomputed_tokens
-            chunks.append(ScheduledChunk(sequence, sequence.num_computed_tokens, num_tokens, is_sampled))
-            budget -= num_tokens
+        num_decodes = len(chunks)
+        if prompts:
+            chunks += self._chunk_prompts(prompts, num_decodes)
         assert chunks or not self.sequences, "sequences wait, and none can run"
-        return chunks
+        return chunks, num_decodes
+
+    def _chunk_prompts(self, prompts: list[Sequence], num_decodes: int) -> Iterator[ScheduledChunk]:
+        """What of these prompts goes beside the decodes: as many tokens as a step may have, and as the time allows."""
+        num_left = self.max_num_batched_tokens - num_decodes
+        seconds_left = None if self.budget is None else self.budget.prompt_seconds(num_decodes)
+        if seconds_left == 0:
+            return
+        is_first = True
+        for sequence in prompts:
+            start = sequence.num_computed_tokens
+            num_tokens = min(sequence.num_uncomputed_tokens, num_left)
+            if self.budget is not None and seconds_left is not None:
+                num_tokens = min(num_tokens, max(self.budget.tokens_within(seconds_left, start), int(is_first)))
+                seconds_left -= self.budget.seconds_of(start, num_tokens)
+            if num_tokens <= 0:
+                return
+            yield ScheduledChunk(sequence, start, num_tokens, num_tokens == sequence.num_uncomputed_tokens)
+            num_left -= num_tokens
+            is_first = False
 
     def _commit_full_blocks(self, sequence: Sequence) -> None:
         num_full_blocks = sequence.num_computed_tokens // self.pool.block_size
