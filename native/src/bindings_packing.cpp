@@ -90,9 +90,10 @@ Array linear(const PackedWeight& w, const Matrix& x, const std::optional<Vector>
   Activations activations(x);
   Array out = new_array({num_rows, width});
   if (y) std::copy_n(y->data(), num_rows * width, out.data());
-  table.prepare(w.kind, activations.rows, 0, static_cast<int64_t>(num_rows), 0, w.in_features);
-  table.linear(w, activations.rows, static_cast<int64_t>(num_rows), bias ? bias->data() : nullptr, out.data(),
-               w.out_features, y.has_value(), 0, w.num_tiles);
+  const Range all{0, static_cast<int64_t>(num_rows)};
+  table.prepare(w.kind, activations.rows, all, {0, w.in_features});
+  table.linear(w, activations.rows, bias ? bias->data() : nullptr, out.data(), w.out_features, y.has_value(), all,
+               {0, w.num_tiles});
   return out;
 }
 

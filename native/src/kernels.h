@@ -16,8 +16,15 @@ enum class Activation : uint8_t { silu, gelu, gelu_tanh };
 enum class CacheKind : uint8_t { f32, f16 };
 
 constexpr int64_t kTileRows = 16;  // output rows that are interleaved in a packed weight
+// A linear's rows may be cut at multiples of this that leave as many: every panel of PreparedRows ends there.
+constexpr int64_t kRowUnit = 24;
 constexpr int64_t kPartitionKeys = 512;  // attention sums over this many keys, then merges: a multiple of any block
 constexpr int64_t kAttendRows = 48;      // query rows (tokens x heads) that pass over a block of keys together
+
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
 
 // A weight matrix [out_features, in_features] packed in tiles of 16 output rows; the last tile is padded with zeros.
 // Float kinds: [tile][input (bf16: pair of inputs)][row][1 or 2 values].
@@ -82,16 +89,14 @@ struct AttentionArgs {
 struct KernelTable {
   const char* name;
 
-  // Fills what weights of `kind` need of `rows` (bf16, or codes, scales and sums): rows [row_begin, row_end), of their
-  // inputs [input_begin, input_end), both multiples of 32 or the last one in_features.
-  void (*prepare)(WeightKind kind, PreparedRows& rows, int64_t row_begin, int64_t row_end, int64_t input_begin,
-                  int64_t input_end);
+  // Fills what weights of `kind` need of `rows` (bf16, or codes, scales and sums). Reads rows.x.
+  void (*prepare)(WeightKind kind, PreparedRows& rows, const Range& of_rows, const Range& of_inputs);
 
-  // y[row, 16 * tile + r] = (accumulate ? y : 0) + bias + x[row] . w[16 * tile + r], for rows [0, num_rows) and
-  // tiles [tile_begin, tile_end). y points at the first output column of this weight; bias may be null.
-  // Each weight byte is read once for as many rows as registers allow.
-  void (*linear)(const PackedWeight& w, const PreparedRows& x, int64_t num_rows, const float* bias, float* y,
-                 int64_t y_stride, bool accumulate, int64_t tile_begin, int64_t tile_end);
+  // y[row, 16 * tile + r] = (accumulate ? y : 0) + bias + x[row] . w[16 * tile + r], for a range of rows and of tiles.
+  // y points at row 0 and the first output column of this weight; bias may be null.
+  // Each weight byte is read once for as many rows as registers allow. Rows are cut as kRowUnit says.
+  void (*linear)(const PackedWeight& w, const PreparedRows& x, const float* bias, float* y, int64_t y_stride,
+                 bool accumulate, const Range& of_rows, const Range& of_tiles);
 
   // out = row `index` of w, dequantised to in_features floats.
   void (*embed_row)(const PackedWeight& w, int64_t index, float* out);

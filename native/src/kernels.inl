@@ -3,31 +3,30 @@
 namespace inglenook {
 namespace {
 
-void prepare(WeightKind kind, PreparedRows& rows, int64_t row_begin, int64_t row_end, int64_t input_begin,
-             int64_t input_end) {
+void prepare(WeightKind kind, PreparedRows& rows, const Range& of_rows, const Range& of_inputs) {
   switch (kind) {
     case WeightKind::f32:
     case WeightKind::f16:
       return;
     case WeightKind::bf16:
-      return prepare_bf16(rows, row_begin, row_end, input_begin, input_end);
+      return prepare_bf16(rows, of_rows, of_inputs);
     default:
-      return prepare_quantized(rows, row_begin, row_end, input_begin, input_end);
+      return prepare_quantized(rows, of_rows, of_inputs);
   }
 }
 
-void linear(const PackedWeight& w, const PreparedRows& x, int64_t num_rows, const float* bias, float* y,
-            int64_t y_stride, bool accumulate, int64_t tile_begin, int64_t tile_end) {
+void linear(const PackedWeight& w, const PreparedRows& x, const float* bias, float* y, int64_t y_stride,
+            bool accumulate, const Range& of_rows, const Range& of_tiles) {
   const LinearOutput out{bias, y, y_stride, w.out_features, accumulate};
   switch (w.kind) {
     case WeightKind::f32:
-      return linear_float<F32Weight>(w, x, num_rows, out, tile_begin, tile_end);
+      return linear_float<F32Weight>(w, x, out, of_rows, of_tiles);
     case WeightKind::f16:
-      return linear_float<F16Weight>(w, x, num_rows, out, tile_begin, tile_end);
+      return linear_float<F16Weight>(w, x, out, of_rows, of_tiles);
     case WeightKind::bf16:
-      return linear_float<Bf16Weight>(w, x, num_rows, out, tile_begin, tile_end);
+      return linear_float<Bf16Weight>(w, x, out, of_rows, of_tiles);
     default:
-      return linear_quantized(w, x, num_rows, bias, y, y_stride, accumulate, tile_begin, tile_end);
+      return linear_quantized(w, x, bias, y, y_stride, accumulate, of_rows, of_tiles);
   }
 }
 

@@ -136,22 +136,21 @@ void linear_rows(const PackedWeight& w, const PreparedRows& x, const LinearOutpu
 // Many rows: a few tiles stay in the cache while all rows of a group pass by; a group's activations fit the
 // second-level cache beside it.
 template <class Weight>
-void linear_float(const PackedWeight& w, const PreparedRows& x, int64_t num_rows, const LinearOutput& out,
-                  int64_t tile_begin, int64_t tile_end) {
-  if (num_rows <= kMaxRowBlock) return linear_rows<Weight>(w, x, out, 0, num_rows, tile_begin, tile_end);
+void linear_float(const PackedWeight& w, const PreparedRows& x, const LinearOutput& out, const Range& of_rows,
+                  const Range& of_tiles) {
+  if (of_rows.size() <= kMaxRowBlock)
+    return linear_rows<Weight>(w, x, out, of_rows.begin, of_rows.size(), of_tiles.begin, of_tiles.end);
   constexpr int64_t kGroupBytes = 768 << 10;
   constexpr int64_t kCachedTiles = tiles_for_rows(kMaxRowBlock);
   const int64_t row_bytes = w.in_features * Weight::kActivationBytes;
   const int64_t blocks = kGroupBytes / (row_bytes * kMaxRowBlock);
   const int64_t group_rows = kMaxRowBlock * (blocks > 1 ? blocks : 1);
-  for (int64_t group = 0; group < num_rows; group += group_rows) {
-    const int64_t group_end = group + group_rows < num_rows ? group + group_rows : num_rows;
-    for (int64_t tile = tile_begin; tile < tile_end; tile += kCachedTiles) {
-      const int64_t cached_end = tile + kCachedTiles < tile_end ? tile + kCachedTiles : tile_end;
-      for (int64_t row = group; row < group_end; row += kMaxRowBlock) {
-        const int64_t count = group_end - row < kMaxRowBlock ? group_end - row : kMaxRowBlock;
-        linear_rows<Weight>(w, x, out, row, count, tile, cached_end);
-      }
+  for (int64_t group = of_rows.begin; group < of_rows.end; group += group_rows) {
+    const int64_t group_end = std::min(group + group_rows, of_rows.end);
+    for (int64_t tile = of_tiles.begin; tile < of_tiles.end; tile += kCachedTiles) {
+      const int64_t cached_end = std::min(tile + kCachedTiles, of_tiles.end);
+      for (int64_t row = group; row < group_end; row += kMaxRowBlock)
+        linear_rows<Weight>(w, x, out, row, std::min<int64_t>(group_end - row, kMaxRowBlock), tile, cached_end);
     }
   }
 }
@@ -165,14 +164,15 @@ inline void bf16_pairs(const float* x, int64_t count, uint16_t (&pairs)[32]) {
 }
 
 // Panels of kMaxRowBlock rows; the last is as wide as it has rows.
-void prepare_bf16(PreparedRows& x, int64_t row_begin, int64_t row_end, int64_t input_begin, int64_t input_end) {
+static_assert(kRowUnit % kMaxRowBlock == 0);
+void prepare_bf16(PreparedRows& x, const Range& of_rows, const Range& of_inputs) {
   constexpr int64_t kPairs = 16;  // of one row at a time: the lines that they go to are filled while in the cache
-  const int64_t num_pairs = (x.in_features + 1) / 2, pair_end = (input_end + 1) / 2;
-  for (int64_t begin = row_begin; begin < row_end;) {
+  const int64_t num_pairs = (x.in_features + 1) / 2, pair_end = (of_inputs.end + 1) / 2;
+  for (int64_t begin = of_rows.begin; begin < of_rows.end;) {
     const int64_t panel = begin / kMaxRowBlock * kMaxRowBlock;
     const int64_t panel_rows = std::min<int64_t>(kMaxRowBlock, x.num_rows - panel);
-    const int64_t end = std::min(row_end, panel + panel_rows);
-    for (int64_t pair = input_begin / 2; pair < pair_end; pair += kPairs) {
+    const int64_t end = std::min(of_rows.end, panel + panel_rows);
+    for (int64_t pair = of_inputs.begin / 2; pair < pair_end; pair += kPairs) {
       const int64_t count = std::min(kPairs, pair_end - pair);
       for (int64_t row = begin; row < end; ++row) {
         uint16_t pairs[2 * kPairs];

@@ -234,14 +234,16 @@ void linear_some_rows(const PackedWeight& w, const PreparedRows& x, int64_t row_
          ...);
 }
 
+static_assert(kRowUnit % kMaxRows == 0 && kRowUnit >= 2 * kMaxRows);
+
 template <class F>
-void linear(const PackedWeight& w, const PreparedRows& x, int64_t num_rows, const Output& output, int64_t tile_begin,
-            int64_t tile_end) {
+void linear(const PackedWeight& w, const PreparedRows& x, const Output& output, const Range& of_rows,
+            const Range& of_tiles) {
   const int64_t step = std::max<int64_t>(1, kCachedBytes / static_cast<int64_t>(w.tile_bytes));
-  for (int64_t tile = tile_begin; tile < tile_end; tile += step) {
-    const int64_t end = std::min(tile + step, tile_end);
-    for (int64_t row = 0; row < num_rows;) {
-      const int64_t count = next_panel(num_rows - row);
+  for (int64_t tile = of_tiles.begin; tile < of_tiles.end; tile += step) {
+    const int64_t end = std::min(tile + step, of_tiles.end);
+    for (int64_t row = of_rows.begin; row < of_rows.end;) {
+      const int64_t count = next_panel(x.num_rows - row);
       linear_some_rows<F>(w, x, row, count, output, tile, end, std::make_integer_sequence<int, kMaxRows>{});
       row += count;
     }
@@ -276,25 +278,25 @@ inline void prepare_row(const float* x, int64_t begin, int64_t end, int64_t n, i
 }  // namespace quantized
 
 // scale = largest magnitude of 32 / 127. A group that holds NaN or infinity gets a NaN scale, so that the outputs show it.
-void prepare_quantized(PreparedRows& rows, int64_t row_begin, int64_t row_end, int64_t input_begin,
-                       int64_t input_end) {
+void prepare_quantized(PreparedRows& rows, const Range& of_rows, const Range& of_inputs) {
   const int64_t width = rows.in_features;
-  for (int64_t panel = 0; panel < row_end;) {
+  for (int64_t panel = 0; panel < of_rows.end;) {
     const int64_t count = quantized::next_panel(rows.num_rows - panel);
-    for (int64_t row = std::max(panel, row_begin); row < std::min(panel + count, row_end); ++row) {
-      quantized::prepare_row(rows.x + row * rows.x_stride, input_begin / quantized::kActivationGroup,
-                             input_end / quantized::kActivationGroup, row - panel, count, rows.codes + panel * width,
-                             rows.scales + panel * (width / 32), rows.sums + panel * (width / 16));
+    for (int64_t row = std::max(panel, of_rows.begin); row < std::min(panel + count, of_rows.end); ++row) {
+      quantized::prepare_row(rows.x + row * rows.x_stride, of_inputs.begin / quantized::kActivationGroup,
+                             of_inputs.end / quantized::kActivationGroup, row - panel, count,
+                             rows.codes + panel * width, rows.scales + panel * (width / 32),
+                             rows.sums + panel * (width / 16));
     }
     panel += count;
   }
 }
 
-void linear_quantized(const PackedWeight& w, const PreparedRows& x, int64_t num_rows, const float* bias, float* y,
-                      int64_t y_stride, bool accumulate, int64_t tile_begin, int64_t tile_end) {
+void linear_quantized(const PackedWeight& w, const PreparedRows& x, const float* bias, float* y, int64_t y_stride,
+                      bool accumulate, const Range& of_rows, const Range& of_tiles) {
   using quantized::Format;
   const quantized::Output output{bias, y, y_stride, accumulate, w.out_features};
-  const auto run = [&]<class F>(F) { quantized::linear<F>(w, x, num_rows, output, tile_begin, tile_end); };
+  const auto run = [&]<class F>(F) { quantized::linear<F>(w, x, output, of_rows, of_tiles); };
   const bool is_f16 = w.scale_kind == ScaleKind::f16;
   switch (w.kind) {
     case WeightKind::q4:

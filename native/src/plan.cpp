@@ -82,6 +82,20 @@ std::vector<Op> fuse(Program& program) {
   return ops;
 }
 
+// Is ops[index] a linear of two weights whose halves the next operation, an act_mul, reads and nobody else does? The
+// halves are whole groups of quantised activations, so that what a chunk of tiles gives can be prepared.
+bool is_gated(const Program& program, const std::vector<Op>& ops, size_t index) {
+  if (index + 1 == ops.size()) return false;
+  const Op &linear = ops[index], &act_mul = ops[index + 1];
+  if (linear.kind != OpKind::linear || act_mul.kind != OpKind::act_mul || linear.accumulate) return false;
+  const auto is_half = [&](const View& view, int64_t offset) {
+    return view.buffer == linear.out.buffer && view.offset == offset && 2 * view.width == linear.out.width;
+  };
+  return linear.weights.size() == 2 && linear.out.width % 64 == 0 && is_whole(program, linear.out) &&
+         is_half(act_mul.x, 0) && is_half(act_mul.y, linear.out.width / 2) &&
+         !is_read_after(program, ops, index + 1, linear.out.buffer);
+}
+
 // --- stages --------------------------------------------------------------------------------------------------------
 
 class StageBuilder {
@@ -89,6 +103,19 @@ class StageBuilder {
   StageBuilder(const Program& program, Plan& plan) : program_(program), plan_(plan) {
     plan_.buffer_blocks.assign(program.buffers.size(), -1);
     plan_.rope_table_blocks.assign(program.rope_tables.size(), -1);
+  }
+
+  // A linear and the act_mul that alone reads it. The linear's output is never in memory as a whole: it has no block.
+  void add_gated(Op linear, const Op& act_mul) {
+    linear.index = prepared_input(linear);
+    const int32_t at = static_cast<int32_t>(plan_.ops.size());
+    plan_.stages.push_back({StageKind::gated, rows_of(linear), at, at + 2});
+    plan_.ops.push_back(linear);
+    plan_.ops.push_back(act_mul);
+    touch_prepared(linear.index);
+    touch(linear.x);
+    touch(act_mul.out);
+    forget_prepared(act_mul.out.buffer);
   }
 
   void add(const Op& op) {
@@ -130,25 +157,12 @@ class StageBuilder {
     touch_block(block);
   }
 
+  // A rows stage takes in what follows row by row; a gated one the preparation of its result.
   bool joins(StageKind kind, Rows rows, const Op& op) const {
     if (kind != StageKind::rows || plan_.stages.empty() || plan_.stages.back().rows != rows) return false;
-    const Stage& stage = plan_.stages.back();
-    if (stage.kind == StageKind::rows) return true;
-    if (stage.kind != StageKind::linear) return false;
-    const Op& last = plan_.ops.back();
-    return op.kind == OpKind::act_mul ? !stage.has_tail() && splits_in_two(last, op)
-                                      : op.kind == OpKind::prepare && stage.has_tail() && is_same(op.x, last.out);
-  }
-
-  // Are the operands of `act_mul` the two weights' columns of `linear`? In whole groups of quantised activations, so
-  // that what a chunk makes can be prepared.
-  static bool splits_in_two(const Op& linear, const Op& act_mul) {
-    const View& out = linear.out;
-    const auto is_half = [&](const View& view, int64_t offset) {
-      return view.buffer == out.buffer && view.offset == out.offset + offset && 2 * view.width == out.width;
-    };
-    return linear.weights.size() == 2 && out.width % 64 == 0 && is_half(act_mul.x, 0) &&
-           is_half(act_mul.y, out.width / 2);
+    const StageKind last = plan_.stages.back().kind;
+    return last == StageKind::rows || (last == StageKind::gated && plan_.ops.back().kind == OpKind::act_mul &&
+                                       op.kind == OpKind::prepare && is_same(op.x, plan_.ops.back().out));
   }
 
   static bool is_same(const View& a, const View& b) {
@@ -164,11 +178,13 @@ class StageBuilder {
     plan_.ops.push_back(op);
     for (const View* view : {&op.out, &op.x, &op.y, &op.z}) touch(*view);
     if (op.kind == OpKind::rope || op.kind == OpKind::rope_table) touch_block(plan_.rope_table_blocks[op.index]);
-    if (op.kind == OpKind::linear || op.kind == OpKind::prepare) {
-      const PreparedInput& p = plan_.prepared[op.index];
-      for (const int32_t block : {p.bf16, p.codes, p.scales, p.sums}) touch_block(block);
-    }
+    if (op.kind == OpKind::linear || op.kind == OpKind::prepare) touch_prepared(op.index);
     forget_prepared(op.out.buffer);
+  }
+
+  void touch_prepared(int32_t index) {
+    const PreparedInput& p = plan_.prepared[index];
+    for (const int32_t block : {p.bf16, p.codes, p.scales, p.sums}) touch_block(block);
   }
 
   void add_rowwise(const Op& op) { append(StageKind::rows, rows_of(op), op); }
@@ -183,15 +199,15 @@ class StageBuilder {
   }
 
   void add_linear(Op op) {
-    const auto same = [&](const PreparedInput& p) { return is_same(p.x, op.x); };
-    // Linears over one input share its prepared form, as long as nobody wrote the input in between.
-    const auto known = std::find_if(plan_.prepared.begin() + first_valid_, plan_.prepared.end(), same);
-    if (known != plan_.prepared.end()) {
-      op.index = static_cast<int32_t>(known - plan_.prepared.begin());
-    } else {
-      op.index = add_prepare(op);
-    }
+    op.index = prepared_input(op);
     append(StageKind::linear, rows_of(op), op);
+  }
+
+  // Linears over one input share its prepared form, as long as nobody wrote the input in between.
+  int32_t prepared_input(const Op& linear) {
+    const auto known = std::find_if(plan_.prepared.begin() + first_valid_, plan_.prepared.end(),
+                                    [&](const PreparedInput& p) { return is_same(p.x, linear.x); });
+    return known == plan_.prepared.end() ? add_prepare(linear) : static_cast<int32_t>(known - plan_.prepared.begin());
   }
 
   int32_t add_prepare(const Op& linear) {
@@ -233,6 +249,17 @@ class StageBuilder {
   size_t first_valid_ = 0;  // prepared inputs before this one are out of date
 };
 
+void find_unread_results(Plan& plan) {
+  for (Stage& stage : plan.stages) {
+    if (stage.kind != StageKind::gated || stage.op_end - stage.op_begin < 3) continue;
+    const int32_t buffer = plan.ops[stage.op_begin + 1].out.buffer;
+    stage.keeps_result = plan.output.buffer == buffer ||
+                         std::any_of(plan.ops.begin() + stage.op_end, plan.ops.end(), [&](const Op& op) {
+                           return op.kind != OpKind::linear && reads(op, buffer);
+                         });
+  }
+}
+
 // --- memory: each block at the lowest place that is free while it lives, largest first ---------------------------
 
 void place(Plan& plan, int64_t max_num_tokens, int64_t max_num_selected) {
@@ -267,8 +294,16 @@ Plan make_plan(const Program& recorded, int64_t max_num_tokens, int64_t max_num_
   Plan plan;
   const std::vector<Op> ops = fuse(program);
   StageBuilder builder(program, plan);
-  for (const Op& op : ops) builder.add(op);
+  for (size_t i = 0; i < ops.size(); ++i) {
+    if (is_gated(program, ops, i)) {
+      builder.add_gated(ops[i], ops[i + 1]);
+      ++i;
+    } else {
+      builder.add(ops[i]);
+    }
+  }
   plan.output = program.output;
+  find_unread_results(plan);
   // The result outlives the last stage.
   plan.blocks[plan.buffer_blocks[plan.output.buffer]].last = static_cast<int32_t>(plan.stages.size());
   place(plan, max_num_tokens, max_num_selected);

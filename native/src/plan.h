@@ -24,16 +24,18 @@ struct Block {  // of the arena; lives from stage `first` to stage `last`
   size_t offset = 0;
 };
 
-enum class StageKind : uint8_t { rows, linear, attend };
+enum class StageKind : uint8_t {
+  rows,    // its operations in order on each range of rows
+  linear,  // one
+  gated,   // a linear of two weights of one shape, the act_mul of its halves, the prepare of the result for a linear
+  attend,  // one
+};
 
-// A rows stage runs its operations in order on each range of rows. The others begin with the operation that they are
-// named after; what follows a linear of two weights of one shape, its tail, runs on each range of columns that a chunk
-// has made of both: the activation of a gated layer, and its result prepared for the next linear.
 struct Stage {
   StageKind kind;
   Rows rows;
   int32_t op_begin, op_end;
-  bool has_tail() const { return kind == StageKind::linear && op_end - op_begin > 1; }
+  bool keeps_result = true;  // gated: somebody reads the act_mul's result as it is, not only its prepared form
 };
 
 struct Plan {

@@ -1,4 +1,5 @@
 #include "tape.h"
+#include "tape_linear.h"
 
 #include <algorithm>
 #include <cmath>
@@ -14,12 +15,13 @@ size_t layer_bytes(const AttentionLayer& layer, const CacheLayout& cache) {
                   value_bytes);
 }
 
-struct AttentionSizes {  // the largest of any layer
+struct AttentionSizes {  // the largest of any layer; the scratch is lent to gated linears, too
   int64_t scratch_floats = 0, partial_floats = 0, num_kv_heads = 0, max_partials = 0;
 };
 
 AttentionSizes attention_sizes(const Program& program, const CacheLayout& cache, int threads) {
   AttentionSizes sizes;
+  sizes.scratch_floats = kGatedFloats;
   for (const AttentionLayer& layer : program.layers) {
     const int64_t group = layer.num_heads / layer.num_kv_heads;
     sizes.scratch_floats = std::max(sizes.scratch_floats, attend_scratch_floats(layer.head_dim, cache.block_size));
@@ -42,19 +44,6 @@ size_t cache_bytes(const Program& program, const CacheLayout& cache) {
   size_t bytes = kAlignment;  // a kernel may load a vector that begins in the last row and ends behind it
   for (const AttentionLayer& layer : program.layers) bytes += 2 * layer_bytes(layer, cache);
   return bytes;
-}
-
-// Cuts `total` into chunks of even size that become smaller towards the end: long runs of memory for each thread at first, and
-// little to wait for at last.
-std::vector<int32_t> guided_bounds(int64_t total, int threads) {
-  const int64_t grain = total >= 128 ? 4 : 2;
-  std::vector<int32_t> bounds{0};
-  for (int64_t begin = 0; begin < total;) {
-    const int64_t share = (total - begin) / (2 * threads) / grain * grain;
-    begin = std::min(total, begin + std::max(share, grain));
-    bounds.push_back(static_cast<int32_t>(begin));
-  }
-  return bounds;
 }
 
 }  // namespace
@@ -102,22 +91,7 @@ Tape::Tape(const Program& program, const CacheLayout& cache, const TapeLimits& l
 }
 
 void Tape::finish() {
-  for (size_t stage = 0; stage < plan_.stages.size(); ++stage) {
-    if (plan_.stages[stage].kind != StageKind::linear) continue;
-    const Op& op = plan_.ops[plan_.stages[stage].op_begin];
-    const bool has_tail = plan_.stages[stage].has_tail();
-    int64_t num_tiles = 0;
-    for (const int32_t slot : op.weights) {
-      const PackedWeight& w = matrices_[slot];
-      if (has_tail && 2 * w.out_features != op.out.width)
-        throw std::invalid_argument("The two weights of a gated linear differ in their number of rows.");
-      num_tiles = has_tail ? w.num_tiles : num_tiles + w.num_tiles;
-      PreparedKinds& kinds = prepared_kinds_[op.index];
-      kinds.bf16 |= w.kind == WeightKind::bf16;
-      kinds.quantized |= w.group_size != 0;
-    }
-    tile_bounds_[stage] = guided_bounds(num_tiles, pool_.num_threads());
-  }
+  for (size_t stage = 0; stage < plan_.stages.size(); ++stage) plan_tiles(static_cast<int>(stage));
   for (size_t stage = 0; stage < plan_.stages.size(); ++stage) row_costs_[stage] = row_cost(plan_.stages[stage]);
 }
 
@@ -236,7 +210,8 @@ void Tape::plan_attend(AttendWork& work) {
 int32_t Tape::chunks_of(const Stage& stage, int index) const {
   const int64_t rows = num_rows(stage.rows);
   if (rows == 0) return 0;
-  if (stage.kind == StageKind::linear) return static_cast<int32_t>(tile_bounds_[index].size()) - 1;
+  if (stage.kind == StageKind::linear || stage.kind == StageKind::gated)
+    return static_cast<int32_t>((tile_bounds_[index].size() - 1) * num_row_blocks(rows));
   if (row_costs_[index] == 0) return 0;
   constexpr int64_t kCostOfChunk = 6000;  // about a microsecond; handing a chunk over costs a tenth of that
   const int64_t by_cost = rows * row_costs_[index] / kCostOfChunk;

@@ -15,6 +15,10 @@
 
 namespace inglenook {
 
+// What a thread needs for a gated linear: of some rows, 2 x kGatedTiles tiles of output. See tape_linear.cpp.
+constexpr int64_t kGatedTiles = 16;
+constexpr int64_t kGatedFloats = 2 * kRowUnit * (2 * kGatedTiles + 1) * kTileRows;
+
 struct CacheLayout {
   int64_t num_blocks, block_size;
   CacheKind kind;
@@ -72,21 +76,24 @@ class Tape final : private StageRunner {
 
   void run_chunk(int stage, int chunk, int thread) noexcept override;
   void run_rows(const Op& op, int64_t row_begin, int64_t row_end);
-  void run_linear(const Op& op, int64_t tile_begin, int64_t tile_end);
-  void run_linear_with_tail(const Stage& stage, int64_t tile_begin, int64_t tile_end);
-  void run_prepare(const Op& op, int64_t row_begin, int64_t row_end, int64_t input_begin, int64_t input_end);
-  void run_tiles(const Op& op, size_t weight, float* out, int64_t tile_begin, int64_t tile_end);
+  void run_linear(int stage, int chunk, int thread);
+  void run_tiles(const Op& op, const Range& of_rows, const Range& of_tiles);
+  void run_gated(const Stage& stage, const Range& of_rows, const Range& of_tiles, int thread);
+  void run_gated_panels(const Stage& stage, const Range& of_rows, const Range& of_tiles, float* scratch);
+  void run_prepare(const Op& op, PreparedRows rows, const Range& of_rows, const Range& of_inputs);
   void run_attend(const Op& op, int chunk, int thread);
   void run_attend_partition(const AttentionArgs& args, const Op& op, int chunk, int thread);
   void fill_rope_table(const Op& op, int64_t row_begin, int64_t row_end);
 
   void plan_chunks();
+  void plan_tiles(int stage);
   void plan_attend(AttendWork& work);
   int32_t chunks_of(const Stage& stage, int index) const;
   int64_t row_cost(const Stage& stage) const;
 
   int64_t num_rows(Rows rows) const { return rows == Rows::tokens ? step_.num_tokens : step_.num_selected; }
   float* at(const View& view) const;
+  float* scratch_of(int thread) const { return reinterpret_cast<float*>(scratch_.data()) + thread * scratch_floats_; }
   int64_t stride(const View& view) const;
   template <class T>
   T* block(int32_t index) const {
@@ -107,15 +114,15 @@ class Tape final : private StageRunner {
   std::vector<const float*> vectors_;
   Memory arena_, cache_, scratch_;
   std::vector<size_t> cache_offsets_;  // [layer]: keys; values follow
-  int64_t scratch_floats_ = 0;         // of one thread
+  int64_t scratch_floats_ = 0;         // of one thread: for attention, or for gated linears
   float* partials_ = nullptr;
   int64_t max_partials_ = 0, partial_floats_ = 0, max_num_kv_heads_ = 0;
 
   struct PreparedKinds {
-    bool bf16 = false, quantized = false;
+    bool bf16 = false, quantized = false, plain = false;  // plain: some weight reads the floats themselves
   };
   std::vector<PreparedKinds> prepared_kinds_;
-  std::vector<std::vector<int32_t>> tile_bounds_;  // [stage]: chunks of a linear, in tiles of all its weights, or of each where it has a tail
+  std::vector<std::vector<int32_t>> tile_bounds_;  // [stage]: where a linear is cut, see tape_linear.cpp
   std::vector<int64_t> row_costs_;                 // [stage]
   std::vector<AttendWork> attend_works_;
   std::unique_ptr<std::atomic<int32_t>[]> partitions_left_;  // [piece * max_num_kv_heads_ + kv_head]

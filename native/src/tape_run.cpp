@@ -23,57 +23,11 @@ const float* Tape::run(const Step& step) {
 void Tape::run_chunk(int index, int chunk, int thread) noexcept {
   const Stage& stage = plan_.stages[index];
   const Op& op = plan_.ops[stage.op_begin];
-  if (stage.kind == StageKind::linear) {
-    const int64_t tile_begin = tile_bounds_[index][chunk], tile_end = tile_bounds_[index][chunk + 1];
-    return stage.has_tail() ? run_linear_with_tail(stage, tile_begin, tile_end) : run_linear(op, tile_begin, tile_end);
-  }
+  if (stage.kind == StageKind::linear || stage.kind == StageKind::gated) return run_linear(index, chunk, thread);
   if (stage.kind == StageKind::attend) return run_attend(op, chunk, thread);
   const int64_t rows = num_rows(stage.rows), chunks = num_chunks_[index];
   const int64_t row_begin = rows * chunk / chunks, row_end = rows * (chunk + 1) / chunks;
   for (int32_t i = stage.op_begin; i < stage.op_end; ++i) run_rows(plan_.ops[i], row_begin, row_end);
-}
-
-// Tiles [tile_begin, tile_end) of one weight; `out` is where its columns begin.
-void Tape::run_tiles(const Op& op, size_t weight, float* out, int64_t tile_begin, int64_t tile_end) {
-  const PreparedRows rows = prepared(op.index);
-  const float* bias = op.biases[weight] < 0 ? nullptr : vectors_[op.biases[weight]];
-  kernels_.linear(matrices_[op.weights[weight]], rows, rows.num_rows, bias, out, stride(op.out), op.accumulate,
-                  tile_begin, tile_end);
-}
-
-void Tape::run_linear(const Op& op, int64_t tile_begin, int64_t tile_end) {
-  float* out = at(op.out);
-  int64_t first_tile = 0;  // of this weight, among those of all
-  for (size_t i = 0; i < op.weights.size(); ++i) {
-    const PackedWeight& w = matrices_[op.weights[i]];
-    const int64_t from = std::max(tile_begin - first_tile, int64_t{0}), to = std::min(tile_end - first_tile, w.num_tiles);
-    if (from < to) run_tiles(op, i, out, from, to);
-    out += w.out_features;
-    first_tile += w.num_tiles;
-  }
-}
-
-// The tiles of both weights, then the tail on their columns while these are in the cache.
-void Tape::run_linear_with_tail(const Stage& stage, int64_t tile_begin, int64_t tile_end) {
-  const Op& linear = plan_.ops[stage.op_begin];
-  for (size_t i = 0; i < linear.weights.size(); ++i)
-    run_tiles(linear, i, at(linear.out) + i * (linear.out.width / 2), tile_begin, tile_end);
-  const int64_t rows = num_rows(stage.rows), begin = tile_begin * kTileRows, width = (tile_end - tile_begin) * kTileRows;
-  for (int32_t i = stage.op_begin + 1; i < stage.op_end; ++i) {
-    const Op& op = plan_.ops[i];
-    if (op.kind == OpKind::prepare)
-      run_prepare(op, 0, rows, begin, begin + width);
-    else
-      kernels_.act_mul(op.activation, at(op.x) + begin, stride(op.x), at(op.y) + begin, stride(op.y), width,
-                       at(op.out) + begin, stride(op.out), 0, rows);
-  }
-}
-
-void Tape::run_prepare(const Op& op, int64_t row_begin, int64_t row_end, int64_t input_begin, int64_t input_end) {
-  PreparedRows rows = prepared(op.index);
-  const PreparedKinds& kinds = prepared_kinds_[op.index];
-  if (kinds.bf16) kernels_.prepare(WeightKind::bf16, rows, row_begin, row_end, input_begin, input_end);
-  if (kinds.quantized) kernels_.prepare(WeightKind::q8, rows, row_begin, row_end, input_begin, input_end);
 }
 
 void Tape::run_attend(const Op& op, int chunk, int thread) {
@@ -82,7 +36,7 @@ void Tape::run_attend(const Op& op, int chunk, int thread) {
   if (work.is_split) return run_attend_partition(args, op, chunk, thread);
   const QueryPiece& piece = work.pieces[chunk / args.num_kv_heads];
   kernels_.attend(args, piece.sequence, chunk % args.num_kv_heads, piece.token_begin, piece.token_end,
-                  reinterpret_cast<float*>(scratch_.data()) + thread * scratch_floats_);
+                  scratch_of(thread));
 }
 
 // The partials of one piece and kv head lie one after another; whoever computes the last of them merges them all.
@@ -94,7 +48,7 @@ void Tape::run_attend_partition(const AttentionArgs& args, const Op& op, int chu
   const int64_t index = next - work.partition_starts.begin() - 1;
   const int64_t first = work.partition_starts[index], count = *next - first;
   const QueryPiece& piece = work.pieces[index];
-  float* scratch = reinterpret_cast<float*>(scratch_.data()) + thread * scratch_floats_;
+  float* scratch = scratch_of(thread);
   const int64_t partial_floats = attend_partial_floats(work.group, args.head_dim);
   float* partials = partials_ + (first * args.num_kv_heads + kv_head * count) * partial_floats;
   kernels_.attend_partition(args, piece.sequence, kv_head, piece.token_begin, item - first,
@@ -144,7 +98,7 @@ void Tape::run_rows(const Op& op, int64_t row_begin, int64_t row_end) {
                     sizeof(float) * op.out.width);
       return;
     case OpKind::prepare:
-      return run_prepare(op, row_begin, row_end, 0, op.x.width);
+      return run_prepare(op, prepared(op.index), {row_begin, row_end}, {0, op.x.width});
     case OpKind::linear:
     case OpKind::attention:
       return;  // stages of their own

@@ -162,7 +162,7 @@ def test_a_row_of_a_linear_depends_on_nothing_else(isa: str, format: WeightForma
 
 
 @pytest.mark.parametrize("format", ["f32", "bf16", "q8", "q4"])
-@pytest.mark.parametrize("num_rows", [1, 5, 12, 29])
+@pytest.mark.parametrize("num_rows", [1, 5, 12, 29, 270])
 def test_gated_layer_is_the_same_in_one_stage_and_in_several(isa: str, format: WeightFormat, num_rows: int) -> None:
     width, hidden = 96, 224
     weights = {
@@ -180,6 +180,7 @@ def test_gated_layer_is_the_same_in_one_stage_and_in_several(isa: str, format: W
             halves = [program.linear(x, gate), program.linear(x, up)]
         return program.linear(program.act_mul(*halves, "silu"), program.weight("down", width, hidden))
 
+    # 270 rows are cut into blocks for several threads.
     together, apart = (
         native(lambda program, x, f=f: record(program, x, is_fused=f), x, isa, weights, format=format)  # type: ignore[misc]
         for f in (True, False)
