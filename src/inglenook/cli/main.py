@@ -25,6 +25,7 @@ COMMANDS = {
     "list": ("inglenook.cli.list", "List the models on this machine."),
     "rm": ("inglenook.cli.rm", "Remove a fetched model."),
     "bench": ("inglenook.cli.bench", "Measure speed against the limits of this machine."),
+    "bench serve": ("inglenook.cli.bench_serve", "Measure speed through HTTP."),
     "version": ("inglenook.cli.version", "Print the version."),
 }
 
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """The exit code of `inglenook ARGUMENTS`."""
     name = arguments[0] if arguments else "--help"
+    num_words = 1
+    if " ".join(arguments[:2]) in COMMANDS:
+        name, num_words = " ".join(arguments[:2]), 2
     if name in ("--help", "-h", "help"):
         print(_help())
         return 0 if arguments else EXIT_USAGE
@@ -52,7 +56,7 @@ def run(arguments: list[str]) -> int:
         return EXIT_USAGE
     try:
         command: click.Command = importlib.import_module(COMMANDS[name][0]).command
-        return _call(command, name, arguments[1:])
+        return _call(command, name, arguments[num_words:])
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does; keep the interpreter from flushing into the same pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,7 +84,7 @@ def _call(command: click.Command, name: str, arguments: list[str]) -> int:
 
 
 def _help() -> str:
-    rows = "\n".join(f"  {name:<8} {summary}" for name, (_, summary) in COMMANDS.items())
+    rows = "\n".join(f"  {name:<12} {summary}" for name, (_, summary) in COMMANDS.items())
     return (
         "Usage: inglenook COMMAND [OPTIONS] [ARGUMENTS]\n\n"
         "  One local server for every model an agent talks to.\n\n"

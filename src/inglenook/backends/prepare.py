@@ -1,0 +1,116 @@
+"""A client's request as the engine gets it: prompts rendered and tokenised, lengths made concrete, one for a choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from inglenook.backends.choices import samples
+from inglenook.backends.generation_config import GenerationConfig
+from inglenook.engine.request import EngineRequest
+from inglenook.errors import ContextLengthError, InvalidRequestError, UnsupportedParameterError
+from inglenook.text.chat_template import ChatTemplate, missing_template_error
+from inglenook.text.normalize import render_chat
+from inglenook.text.tokenizer import Tokenizer
+from inglenook.types import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest
+
+
+@dataclass(frozen=True)
+class PreparedRequest:
+    """`engine_requests` has one for each choice: choice = prompt * num_choices + sample."""
+
+    prompts: list[list[int]]
+    engine_requests: list[EngineRequest]
+    warnings: tuple[str, ...]
+    echoed: list[str] | None = None  # the text of each prompt, where it is to be part of the answer
+
+
+class Preparer:
+    """Knows what of a model its requests depend on. Every method may be called from any thread."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, template: ChatTemplate | None, generation: GenerationConfig, max_model_len: int
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._template = template
+        self._generation = generation
+        self._max_model_len = max_model_len
+        self._eos_token_ids = tokenizer.end_of_turn_ids | generation.eos_token_ids
+
+    def prepare(self, request: ChatRequest | CompletionRequest) -> PreparedRequest:
+        """Raises InvalidRequestError for what can't be served, ContextLengthError for a prompt that leaves no room."""
+        request.sampling.validate()
+        if not 1 <= request.num_choices <= MAX_CHOICES:
+            raise InvalidRequestError(f"n is {request.num_choices}; it must be between 1 and {MAX_CHOICES}.", param="n")
+        warnings: tuple[str, ...] = ()
+        echoed = None
+        if isinstance(request, ChatRequest):
+            prompt, warnings = self._chat_prompt(request)
+            prompts = [prompt]
+        else:
+            _check_completion(request)
+            prompts = [self._prompt_ids(prompt, request) for prompt in request.prompts]
+            echoed = [self._prompt_text(prompt) for prompt in request.prompts] if request.echo else None
+        engine_requests: list[EngineRequest] = []
+        for prompt in prompts:
+            engine_request, warning = self._engine_request(request, prompt)
+            warnings += (warning,) if warning and warning not in warnings else ()
+            engine_requests += samples(engine_request, request.num_choices, len(engine_requests))
+        return PreparedRequest(prompts, engine_requests, warnings, echoed)
+
+    def _chat_prompt(self, request: ChatRequest) -> tuple[list[int], tuple[str, ...]]:
+        if self._template is None:
+            raise missing_template_error()
+        rendered = render_chat(
+            self._template,
+            request.messages,
+            add_generation_prompt=request.add_generation_prompt,
+            continue_final_message=request.continue_final_message,
+            template_kwargs=request.chat_template_kwargs,
+        )
+        # The template writes the special tokens itself.
+        return self._tokenizer.encode(rendered.prompt, add_special_tokens=False), rendered.warnings
+
+    def _prompt_ids(self, prompt: str | tuple[int, ...], request: CompletionRequest) -> list[int]:
+        if isinstance(prompt, str):
+            token_ids = self._tokenizer.encode(prompt, add_special_tokens=request.add_special_tokens)
+        else:
+            token_ids = list(prompt)
+        if not token_ids:
+            raise InvalidRequestError(
+                "The prompt is empty, and this model has no token that begins a text; send at least one character.",
+                param="prompt",
+            )
+        return token_ids
+
+    def _prompt_text(self, prompt: str | tuple[int, ...]) -> str:
+        return prompt if isinstance(prompt, str) else self._tokenizer.decode(prompt)
+
+    def _engine_request(self, request: GenerateRequest, prompt: list[int]) -> tuple[EngineRequest, str | None]:
+        """The request with max_tokens made concrete: an upper bound, capped at the room that the prompt leaves."""
+        sampling = self._generation.apply(request)
+        room = self._max_model_len - len(prompt)
+        if room < (sampling.max_tokens != 0):
+            is_chat = isinstance(request, ChatRequest)
+            param = "messages" if is_chat else "prompt"
+            raise ContextLengthError(
+                f"This model's context length is {self._max_model_len} tokens, and the {param} has {len(prompt)}; "
+                "at least one must be left for the answer. Shorten the input"
+                + (" or start the server with a longer --max-model-len." if is_chat else "."),
+                param=param,
+            )
+        warning = None
+        if sampling.max_tokens is not None and sampling.max_tokens > room:
+            warning = f"max_tokens is {sampling.max_tokens}, but the context leaves room for {room}, so it was capped"
+        max_tokens = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
+        sampling = replace(sampling, max_tokens=max_tokens, min_tokens=min(sampling.min_tokens, max_tokens))
+        engine_request = EngineRequest(
+            request.request_id, tuple(prompt), sampling, self._eos_token_ids, request.priority
+        )
+        return engine_request, warning
+
+
+def _check_completion(request: CompletionRequest) -> None:
+    if not request.prompts:
+        raise InvalidRequestError("prompt is empty; at least one prompt is needed.", param="prompt")
+    if request.echo and request.sampling.logprobs is not None:
+        raise UnsupportedParameterError("logprobs of an echoed prompt aren't supported; leave out echo.", param="echo")
