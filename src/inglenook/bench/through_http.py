@@ -156,10 +156,10 @@ def through_http(server: Server, route: str, bodies: Sequence[bytes], num_tokens
     port = parts.port or (443 if is_tls else 80)
     job = Job(parts.hostname, port, is_tls, f"{parts.path}/v1/{route}", headers, list(bodies), _TIMEOUT_S)
     generator = subprocess.run(
-        [sys.executable, "-m", "inglenook.bench.load"], input=msgspec.json.encode(job), stdout=subprocess.PIPE
+        [sys.executable, "-m", "inglenook.bench.load"], input=msgspec.json.encode(job), capture_output=True
     )
     if generator.returncode != 0:
-        raise LoadError(f"The load generator ended with exit code {generator.returncode}.")
+        raise LoadError(f"The load generator failed:\n{generator.stderr.decode(errors='replace')}")
     return _evaluate(msgspec.json.decode(generator.stdout, type=list[StreamResult]), num_tokens)
 
 
