@@ -94,6 +94,75 @@ nb::tuple sample(const Logits& logits, const std::vector<SamplerState*>& states,
   return nb::make_tuple(tokens, logprobs, tops);
 }
 
+struct RunSampler final : StageRunner {
+  void run_chunk(int, int run, int) noexcept override {
+    const int64_t first = first_rows[run];
+    const uint32_t* allowed = mask == nullptr ? nullptr : mask + first * ((vocab_size + 31) / 32);
+    try {
+      results[run] = sample_run(logits + first * vocab_size, static_cast<int64_t>(drafts[run].size()) + 1, vocab_size,
+                                *states[run], drafts[run].data(), allowed);
+    } catch (const std::bad_alloc&) {
+      results[run].clear();
+    }
+  }
+
+  const float* logits;
+  int64_t vocab_size;
+  SamplerState* const* states;
+  const std::vector<int32_t>* drafts;
+  const int64_t* first_rows;
+  const uint32_t* mask;
+  std::vector<Sampled>* results;
+};
+
+nb::object to_python(const std::vector<Sampled>& run, bool wants_logprobs) {
+  if (run.empty()) return nb::str("there is no memory left");
+  if (!run.front().error.empty()) return nb::str(run.front().error.c_str());
+  nb::list entries;
+  for (const Sampled& sampled : run) {
+    const nb::object logprob = wants_logprobs ? nb::object(nb::float_(sampled.logprob)) : nb::none();
+    entries.append(nb::make_tuple(sampled.token, logprob, to_tuple(sampled.top)));
+  }
+  return entries;
+}
+
+// For each sequence, which has 1 + (its drafts) rows: [(token id, log-probability or None, top)], or what went wrong.
+nb::list sample_runs(const Logits& logits, const std::vector<SamplerState*>& states,
+                     const std::vector<std::vector<int32_t>>& drafts, const std::optional<Mask>& mask,
+                     ThreadPool* pool) {
+  if (states.size() != drafts.size()) throw std::invalid_argument("there must be one state for each run");
+  std::vector<int64_t> first_rows;
+  size_t num_rows = 0;
+  for (const std::vector<int32_t>& draft : drafts) {
+    first_rows.push_back(static_cast<int64_t>(num_rows));
+    num_rows += draft.size() + 1;
+  }
+  check(logits, num_rows, mask);
+  std::vector<std::vector<Sampled>> results(states.size());
+  RunSampler sampler;
+  sampler.logits = logits.data();
+  sampler.vocab_size = static_cast<int64_t>(logits.shape(1));
+  sampler.states = states.data();
+  sampler.drafts = drafts.data();
+  sampler.first_rows = first_rows.data();
+  sampler.mask = mask ? mask->data() : nullptr;
+  sampler.results = results.data();
+  const int32_t num_runs = static_cast<int32_t>(states.size());
+  {
+    const nb::gil_scoped_release release;
+    if (pool != nullptr && num_runs > 1) {
+      pool->run(sampler, &num_runs, 1);
+    } else {
+      for (int32_t run = 0; run < num_runs; ++run) sampler.run_chunk(0, run, 0);
+    }
+  }
+  nb::list entries;
+  for (size_t i = 0; i < results.size(); ++i) {
+    entries.append(to_python(results[i], states[i]->params().num_logprobs >= 0));
+  }
+  return entries;
+}
+
 }  // namespace
 
 void bind_sampler(nb::module_& m) {
@@ -117,6 +186,7 @@ void bind_sampler(nb::module_& m) {
           "stop_token_ids"_a, "seed"_a, "prompt"_a)
       .def_prop_ro("num_output", &SamplerState::num_output);
   m.def("sample", &sample, "logits"_a, "states"_a, "mask"_a.none(), "pool"_a.none());
+  m.def("sample_runs", &sample_runs, "logits"_a, "states"_a, "drafts"_a, "mask"_a.none(), "pool"_a.none());
   m.def("uniform", &philox_uniform, "seed"_a, "position"_a, "Number `position` of a request's random stream.");
 }
 

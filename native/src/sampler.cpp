@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <utility>
 
 #include "philox.h"
 
@@ -218,6 +219,21 @@ Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& 
     add_logprobs(logits, vocab_size, raw.best.value, params.num_logprobs, sampled, scratch);
   }
   return sampled;
+}
+
+std::vector<Sampled> sample_run(const float* logits, int64_t num_rows, int64_t vocab_size, SamplerState& state,
+                                const int32_t* drafts, const uint32_t* mask) {
+  const int64_t mask_width = mask == nullptr ? 0 : (vocab_size + 31) / 32;
+  std::vector<Sampled> run;
+  for (int64_t row = 0; row < num_rows; ++row) {
+    Sampled sampled = sample_row(logits + row * vocab_size, vocab_size, state, mask + row * mask_width);
+    const bool is_sound = sampled.error.empty();
+    if (is_sound) state.advance(sampled.token);
+    const bool is_drafted = is_sound && row + 1 < num_rows && sampled.token == drafts[row];
+    if (is_sound || row == 0) run.push_back(std::move(sampled));
+    if (!is_drafted) break;
+  }
+  return run;
 }
 
 }  // namespace inglenook

@@ -57,4 +57,11 @@ struct Sampled {
 // Chooses for one row without changing the state. `mask` has a bit for every token that is allowed, or is null.
 Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& state, const uint32_t* mask);
 
+// Rows that follow one another: row i belongs behind the sequence's tokens and the first i of `drafts`, of which there
+// is one less than rows. Chooses row by row, advancing the state, for as long as the choice is the drafted token; so
+// what comes out is what sampling one token a step would give. At least one result; only the first can be an error,
+// since a row behind it is one that the next step begins with.
+std::vector<Sampled> sample_run(const float* logits, int64_t num_rows, int64_t vocab_size, SamplerState& state,
+                                const int32_t* drafts, const uint32_t* mask);
+
 }  // namespace inglenook

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inglenook.cgroups import control_groups
+from inglenook.errors import ConfigError
 
 DType = Literal["auto", "float32", "float16", "bfloat16", "float", "half"]  # half and float: short names, as in vLLM
 KVCacheDType = Literal["auto", "float32", "float16"]
@@ -53,6 +54,22 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
+class SpeculativeSettings:
+    """Names are vLLM's."""
+
+    method: Literal["ngram", "draft_model", "none"] | None = setting(
+        None, "Where drafts come from; default: a draft model where one is named, else ngram."
+    )
+    model: str | None = setting(None, "Draft model: any source, with the vocabulary of the model that it drafts for.")
+    num_speculative_tokens: int = setting(15, "Tokens that are drafted for a sequence, at most.", minimum=1, maximum=63)
+    prompt_lookup_max: int = setting(16, "Tokens by which the best match is chosen, at most.", minimum=1, maximum=64)
+    prompt_lookup_min: int = setting(2, "Tokens that have to match before what followed is copied.", minimum=1)
+
+    def __str__(self) -> str:
+        return self.method or ("draft_model" if self.model else "ngram")
+
+
+@dataclass(frozen=True)
 class EngineSettings:
     device: Device = setting("auto", "cpu runs the native kernels, torch the readable reference.")
     threads: int | None = setting(None, "Threads that compute; default: the cores that the process may use.", minimum=1)
@@ -66,6 +83,11 @@ class EngineSettings:
     block_size: int = setting(32, "Tokens in a block of the key-value cache.", choices=(16, 32))
     enable_prefix_caching: bool = setting(
         True, "Reuse the computed blocks of a prompt that begins like an earlier one."
+    )
+    speculative_config: SpeculativeSettings = setting(
+        SpeculativeSettings(),
+        "Drafting of tokens that are checked together, as JSON: method (ngram, draft_model, none), model, "
+        "num_speculative_tokens, prompt_lookup_max, prompt_lookup_min; or off.",
     )
     max_queue: int = setting(1024, "Requests that may wait; further ones are answered 429.", minimum=0)
 
@@ -88,8 +110,29 @@ class StoreSettings:
 
 
 def resolve(engine: EngineSettings) -> EngineSettings:
-    """The same settings with `threads` made concrete. What depends on the model, the engine resolves when it loads."""
-    return engine if engine.threads is not None else replace(engine, threads=num_usable_cores())
+    """The same settings with `threads` and the method of speculation made concrete.
+
+    What depends on the model, the engine resolves when it loads. Raises ConfigError where settings contradict.
+    """
+    return replace(
+        engine,
+        threads=num_usable_cores() if engine.threads is None else engine.threads,
+        speculative_config=_resolve_speculation(engine.speculative_config),
+    )
+
+
+def _resolve_speculation(settings: SpeculativeSettings) -> SpeculativeSettings:
+    method = settings.method or ("draft_model" if settings.model else "ngram")
+    problem = None
+    if method == "draft_model" and settings.model is None:
+        problem = 'the method draft_model needs a draft model: add "model"'
+    elif method != "draft_model" and settings.model is not None:
+        problem = f'the method {method} uses no draft model: leave out "model", or the method'
+    elif settings.prompt_lookup_min > settings.prompt_lookup_max:
+        problem = f"prompt_lookup_min is {settings.prompt_lookup_min}, above prompt_lookup_max"
+    if problem is not None:
+        raise ConfigError(f"speculative_config: {problem}.", param="speculative_config")
+    return replace(settings, method=method)
 
 
 def num_usable_cores(root: Path = Path("/")) -> int:

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -40,7 +40,7 @@ class Setting:
     """One field of a settings dataclass, as the outside names and bounds it."""
 
     name: str
-    kind: type  # bool, int, float, str, or tuple for several strings
+    kind: type  # bool, int, float, str, tuple for several strings, or a dataclass, written as JSON
     help: str
     default: Any
     choices: tuple[str | int, ...] = ()
@@ -129,6 +129,8 @@ def convert(setting: Setting, raw: Any, origin: str) -> Any:
         return _convert_texts(setting, raw, origin)
     if setting.kind is bool:
         return _convert_flag(raw, origin)
+    if is_dataclass(setting.kind):
+        return _convert_group(setting.kind, raw, origin)
     value: Any
     if setting.kind is str:
         value = _require(raw, str, "text", origin)
@@ -171,7 +173,9 @@ def _setting(name: str, hint: Any, default: Any, metadata: dict[str, Any]) -> Se
         metadata["choices"] = get_args(hint)
         hint = str
     kind = get_origin(hint) or hint
-    assert kind in (bool, int, float, str, tuple), f"{name} has a type that settings can't have: {hint}"
+    assert kind in (bool, int, float, str, tuple) or is_dataclass(kind), (
+        f"{name} has a type that settings can't have: {hint}"
+    )
     return Setting(name=name, kind=kind, default=default, **metadata)
 
 
@@ -215,6 +219,30 @@ def _convert_texts(setting: Setting, raw: Any, origin: str) -> tuple[str, ...]:
     if not all(texts):
         raise ConfigError(f"{origin}: a value is empty; leave it out, or give one that isn't.")
     return texts
+
+
+def _convert_group(kind: type, raw: Any, origin: str) -> Any:
+    """A dataclass of settings from JSON text or a table. Its `method` is "none" where all of it is turned off."""
+    import json
+
+    table = raw
+    if isinstance(raw, kind):
+        return raw
+    if isinstance(raw, str):
+        try:
+            table = None if raw.strip().lower() in (*_FALSE, "none") else json.loads(raw)
+        except ValueError as error:
+            raise ConfigError(f"{origin}: {_shown(raw)} is not JSON: {error}.") from error
+    if table is None or table is False:
+        table = {"method": "none"}
+    known = settings_of(kind)
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{origin}: {_shown(raw)} is no JSON object with some of the keys {', '.join(known)}.")
+    unknown = [key for key in table if key not in known]
+    if unknown:
+        raise ConfigError(f"{origin}: unknown key {_shown(unknown[0])}; the keys are {', '.join(known)}.")
+    values = {key: convert(known[key], value, f"{origin}: {key}") for key, value in table.items() if value is not None}
+    return kind(**values)
 
 
 def _convert_flag(raw: Any, origin: str) -> bool:

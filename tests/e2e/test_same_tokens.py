@@ -1,7 +1,8 @@
 """The same request gives the same tokens, bit for bit, whatever else happens: the product's key promise.
 
 Runs the default model. Each case asks for the probes in other circumstances and compares tokens and
-log-probabilities with those of a plain run: one request at a time, no prefix cache, one thread, whole prompts.
+log-probabilities with those of a plain run: one request at a time, no prefix cache, one thread, whole prompts, no
+drafts.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,13 @@ PROBES: list[dict[str, Any]] = [
     {"prompts": "Once upon a time", "temperature": 0.8, "seed": 1, "presence_penalty": 0.5, "frequency_penalty": 0.3},
 ]
 COMMON = {"max_tokens": 40, "ignore_eos": True, "logprobs": 3}
-PLAIN = {"threads": 1, "enable_prefix_caching": False, "max_num_batched_tokens": 1024, "max_model_len": 1024}
+PLAIN = {
+    "threads": 1,
+    "enable_prefix_caching": False,
+    "max_num_batched_tokens": 1024,
+    "max_model_len": 1024,
+    "speculative_config": "off",
+}
 
 
 def ask(llm: LLM, probe: dict[str, Any]) -> Completion:
@@ -99,3 +106,16 @@ def test_after_preemption(make_llm: Any, expected: list[tuple[Any, ...]], defaul
         runs = [pool.submit(ask, llm, probe) for _ in range(3) for probe in PROBES]
         assert [outcome(r.result()) for r in runs] == expected * 3
     assert llm.stats().counters["num_preemptions_total"] > 0
+
+
+@pytest.mark.parametrize("num_draft_tokens", [1, 4, 15])
+def test_speculated(make_llm: Any, expected: list[tuple[Any, ...]], num_draft_tokens: int) -> None:
+    speculation = {"method": "ngram", "num_speculative_tokens": num_draft_tokens}
+    llm = make_llm(threads=2, speculative_config=speculation, enable_prefix_caching=True)
+    assert [outcome(ask(llm, probe)) for probe in PROBES] == expected
+    with ThreadPoolExecutor(16) as pool:  # all at once, drafted from what they gave before
+        runs = [pool.submit(ask, llm, probe) for probe in PROBES]
+        assert [outcome(r.result()) for r in runs] == expected
+    counters = llm.stats().counters
+    assert counters["spec_decode_num_accepted_tokens_total"] > 20
+    assert counters["generation_tokens_total"] == 40 * 2 * len(PROBES)

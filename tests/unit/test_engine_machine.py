@@ -8,8 +8,10 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from fixtures.drafters import Oracle
 from fixtures.fake_engine import check_pool, continuation, make_engine, make_request, tokens_of
 from inglenook.engine.request import EngineOutput, EngineRequest
+from inglenook.engine.speculative.speculator import Speculator
 
 CONTEXT = 40
 
@@ -27,9 +29,15 @@ class EngineMachine(RuleBasedStateMachine):
         max_num_seqs=st.integers(1, 5),
         max_num_batched_tokens=st.integers(1, 20),
         enable_prefix_caching=st.booleans(),
+        accuracy=st.none() | st.sampled_from([0.0, 0.5, 0.9, 1.0]),
+        max_rows=st.sampled_from([2, 8, 16]),
     )
-    def start(self, **sizes: Any) -> None:
-        self.engine, self.runner = make_engine(context_length=CONTEXT, **sizes)
+    def start(self, accuracy: float | None, max_rows: int, **sizes: Any) -> None:
+        max_rows = min(max_rows, sizes["max_num_batched_tokens"])
+        speculator = (
+            Speculator(Oracle(accuracy), max_rows=max_rows, max_draft_tokens=7) if accuracy is not None else None
+        )
+        self.engine, self.runner = make_engine(context_length=CONTEXT, speculator=speculator, **sizes)
         self.context_length = self.engine.scheduler.context_length
         self.requests: dict[str, EngineRequest] = {}
         self.cancelled: set[str] = set()
@@ -74,6 +82,12 @@ class EngineMachine(RuleBasedStateMachine):
             self.one_step()
 
     def one_step(self) -> None:
+        num_steps = len(self.runner.steps)
+        self._one_step()
+        for chunks in self.runner.steps[num_steps:]:
+            assert sum(n for _, _, n in chunks) <= self.engine.scheduler.max_num_batched_tokens
+
+    def _one_step(self) -> None:
         for output in self.engine.step():
             assert output.request_id not in self.engine.scheduler.sequences or not output.finish_reason
             self.outputs.setdefault(output.request_id, []).append(output)
@@ -108,11 +122,17 @@ EngineMachine.TestCase.settings = settings(max_examples=150, stateful_step_count
 TestEngineMachine = EngineMachine.TestCase
 
 
+@pytest.mark.parametrize("is_speculative", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_hundreds_of_requests_through_a_tiny_cache(seed: int) -> None:
+def test_hundreds_of_requests_through_a_tiny_cache(seed: int, is_speculative: bool) -> None:
     rng = random.Random(seed)
     engine, _ = make_engine(
-        num_blocks=24, block_size=4, max_num_seqs=8, max_num_batched_tokens=13, context_length=CONTEXT
+        num_blocks=24,
+        block_size=4,
+        max_num_seqs=8,
+        max_num_batched_tokens=13,
+        context_length=CONTEXT,
+        speculator=Speculator(Oracle(0.7), max_rows=10, max_draft_tokens=4) if is_speculative else None,
     )
     requests = [
         make_request(

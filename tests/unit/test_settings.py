@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inglenook.config import EngineSettings, ModelSettings, ServerSettings, StoreSettings, num_usable_cores, resolve
+from inglenook.config import (
+    EngineSettings,
+    ModelSettings,
+    ServerSettings,
+    SpeculativeSettings,
+    StoreSettings,
+    num_usable_cores,
+    resolve,
+)
 from inglenook.errors import ConfigError
 from inglenook.settings import ALL_SETTINGS, gather, home_folder, settings_of
 
@@ -76,14 +85,20 @@ def test_every_value_survives_every_way_in(tmp_path_factory: pytest.TempPathFact
         value = data.draw(st.integers(int(low), int(high)))
     elif setting.kind is float:
         value = data.draw(st.floats(0, 1e9))
+    elif setting.kind is SpeculativeSettings:
+        value = SpeculativeSettings("ngram", num_speculative_tokens=data.draw(st.integers(1, 63)))
     elif setting.kind is tuple:
         value = tuple(data.draw(st.lists(text, min_size=1, max_size=3)))
     else:
         value = data.draw(text)
     as_text = ",".join(value) if isinstance(value, tuple) else str(value)
+    if isinstance(value, SpeculativeSettings):
+        as_text = f'{{"method": "ngram", "num_speculative_tokens": {value.num_speculative_tokens}}}'
     as_toml = (
         str(list(value))
         if isinstance(value, tuple)
+        else repr(as_text)
+        if isinstance(value, SpeculativeSettings)
         else repr(value)
         if not isinstance(value, bool)
         else as_text.lower()
@@ -232,3 +247,37 @@ def test_cpu_quota(tmp_path: Path, groups: str, files: dict[str, str], expected:
 def test_resolve_makes_threads_concrete() -> None:
     assert resolve(EngineSettings(threads=3)).threads == 3
     assert resolve(EngineSettings()).threads == num_usable_cores()
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("off", SpeculativeSettings("none")),
+        ("null", SpeculativeSettings("none")),
+        (False, SpeculativeSettings("none")),
+        ('{"method": "ngram", "prompt_lookup_max": 4}', SpeculativeSettings("ngram", prompt_lookup_max=4)),
+        ({"model": "dummy:tiny"}, SpeculativeSettings("draft_model", "dummy:tiny")),
+        ("{}", SpeculativeSettings("ngram")),
+    ],
+)
+def test_speculative_config(raw: Any, expected: SpeculativeSettings) -> None:
+    settings = build(EngineSettings, flags={"speculative_config": raw})
+    assert resolve(settings).speculative_config == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ("{ngram}", "not JSON"),
+        ("[1]", "no JSON object"),
+        ('{"draft": 1}', "'draft'; the keys are method, model, num_speculative_tokens, prompt_lookup_max"),
+        ('{"method": "eagle"}', "ngram, draft_model, none"),
+        ('{"num_speculative_tokens": 0}', "between 1 and 63"),
+        ('{"method": "draft_model"}', 'add "model"'),
+        ('{"method": "ngram", "model": "dummy:1b"}', 'leave out "model"'),
+        ('{"prompt_lookup_min": 20}', "above prompt_lookup_max"),
+    ],
+)
+def test_speculative_config_that_cannot_be(raw: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        resolve(build(EngineSettings, flags={"speculative_config": raw}))

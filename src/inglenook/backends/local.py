@@ -86,6 +86,9 @@ class LocalBackend:
                 "prefix_cache_hits_total": stats.num_prefix_hit_tokens,
                 "num_preemptions_total": stats.num_preemptions,
                 "engine_steps_total": stats.num_steps,
+                "spec_decode_num_drafts_total": stats.num_drafts,
+                "spec_decode_num_draft_tokens_total": stats.num_draft_tokens,
+                "spec_decode_num_accepted_tokens_total": stats.num_accepted_tokens,
             },
         )
 

@@ -66,7 +66,7 @@ class StepClock:
     def prepare(self, sequence: Sequence) -> None:
         self._runner.prepare(sequence)
 
-    def run(self, step: ScheduledStep) -> list[SampledToken | EngineError]:
+    def run(self, step: ScheduledStep) -> list[tuple[SampledToken, ...] | EngineError]:
         begin = time.perf_counter()
         results = self._runner.run(step)
         num_tokens = sum(chunk.num_tokens for chunk in step.chunks)

@@ -84,10 +84,10 @@ class Subject:
         return tuple(random.integers(0, self.loaded.config.vocab_size, num_tokens).tolist())
 
     def request(self, prompt: tuple[int, ...], max_tokens: int) -> EngineRequest:
-        """Greedy, and to the full length whatever the tokens are."""
+        """Greedy, to the full length whatever the tokens are, and without drafts: random models repeat themselves."""
         self._num_requests += 1
         sampling = SamplingParams(max_tokens=max_tokens, temperature=0.0, ignore_eos=True)
-        return EngineRequest(f"bench-{self._num_requests}", prompt, sampling)
+        return EngineRequest(f"bench-{self._num_requests}", prompt, sampling, is_drafted=False)
 
     def arrivals(self, requests: Sequence[EngineRequest]) -> list[list[float]]:
         """When each token of each request arrived, s (time.perf_counter)."""

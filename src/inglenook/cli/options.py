@@ -104,4 +104,4 @@ def _metavar(setting: Setting) -> str:
         return f"[{'|'.join(map(str, setting.choices))}]"
     if setting.is_bytes:
         return "SIZE"
-    return _NAMES[setting.kind] + (" ..." if setting.kind is tuple and not setting.is_secret else "")
+    return _NAMES.get(setting.kind, "JSON") + (" ..." if setting.kind is tuple and not setting.is_secret else "")

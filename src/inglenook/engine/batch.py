@@ -14,12 +14,16 @@ from inglenook.ops.step_layout import lay_out_step
 
 
 class ScheduledChunk(NamedTuple):
-    """Tokens [start, start + num_tokens) of a sequence; `is_sampled` where they are its last known ones."""
+    """Tokens [start, start + num_tokens) of a sequence; `is_sampled` where they are its last known ones.
+
+    `drafts` are guesses of what follows them: counted in num_tokens, no part of the sequence yet, and sampled, too.
+    """
 
     sequence: Sequence
     start: int
     num_tokens: int
     is_sampled: bool
+    drafts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,15 @@ class ScheduledStep:
 
     @property
     def sampled(self) -> list[Sequence]:
-        """The sequences that get a token from this step, in the order of its output rows."""
+        """The sequences that get tokens from this step, in the order of its output rows: one, and one a draft."""
         return [chunk.sequence for chunk in self.chunks if chunk.is_sampled]
+
+    @property
+    def drafts(self) -> list[tuple[int, ...]] | None:
+        """Those of each of `sampled`; None where there are none."""
+        if not any(chunk.drafts for chunk in self.chunks):
+            return None
+        return [chunk.drafts for chunk in self.chunks if chunk.is_sampled]
 
 
 def build_step_input(step: ScheduledStep) -> StepInput:
@@ -47,16 +58,17 @@ def build_step_input(step: ScheduledStep) -> StepInput:
     starts: list[int] = []
     counts: list[int] = []
     num_selected: list[int] = []
-    for sequence, start, num_tokens, is_sampled in step.chunks:
+    for sequence, start, num_tokens, is_sampled, drafts in step.chunks:
         assert sequence.row is not None
         if num_tokens == 1:
             token_ids.append(sequence.token_ids[start])
         else:
             token_ids.extend(sequence.token_ids[start : start + num_tokens])
+            token_ids.extend(drafts)
         rows.append(sequence.row)
         starts.append(start)
         counts.append(num_tokens)
-        num_selected.append(1 if is_sampled else 0)
+        num_selected.append(1 + len(drafts) if is_sampled else 0)
     return lay_out_step(
         token_ids, rows, starts, counts, num_selected, block_tables=step.block_tables, block_size=step.block_size
     )

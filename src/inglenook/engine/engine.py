@@ -11,6 +11,7 @@ from inglenook.engine.batch import ScheduledStep
 from inglenook.engine.request import EngineOutput, EngineRequest, SampledToken
 from inglenook.engine.scheduler import Scheduler
 from inglenook.engine.sequence import Sequence
+from inglenook.engine.speculative.speculator import SpeculationCounters
 from inglenook.errors import ContextLengthError, EngineError, InvalidRequestError
 
 logger = logging.getLogger(__name__)
@@ -25,8 +26,11 @@ class Runner(Protocol):
         """Make what sampling keeps for a sequence. Raises InvalidRequestError where its parameters don't fit."""
         ...
 
-    def run(self, step: ScheduledStep) -> list[SampledToken | EngineError]:
-        """Compute a step; one result for each of step.sampled. An exception fails the whole step."""
+    def run(self, step: ScheduledStep) -> list[tuple[SampledToken, ...] | EngineError]:
+        """Compute a step: the next token of each of step.sampled, or several where its drafts are right.
+
+        An exception fails the whole step.
+        """
         ...
 
     def close(self) -> None: ...
@@ -46,6 +50,9 @@ class EngineStats:
     num_generation_tokens: int
     num_prefix_query_tokens: int
     num_prefix_hit_tokens: int
+    num_drafts: int
+    num_draft_tokens: int
+    num_accepted_tokens: int
 
 
 class Engine:
@@ -130,8 +137,9 @@ class Engine:
         self._num_failed_in_a_row = 0
         self.is_healthy = True
         sampled = step.sampled
-        self.scheduler.update(step, [r.token_id if isinstance(r, SampledToken) else None for r in results])
-        return outputs + [self._output(s, r) for s, r in zip(sampled, results, strict=True)]
+        tokens = [[t.token_id for t in r] if isinstance(r, tuple) else [] for r in results]
+        num_kept = self.scheduler.update(step, tokens)
+        return outputs + [self._output(s, r, n) for s, r, n in zip(sampled, results, num_kept, strict=True)]
 
     def abort_all(self) -> None:
         """Cancel everything."""
@@ -141,6 +149,7 @@ class Engine:
 
     def stats(self) -> EngineStats:
         scheduler = self.scheduler
+        speculation = SpeculationCounters() if scheduler.speculator is None else scheduler.speculator.counters
         return EngineStats(
             num_running=len(scheduler.running),
             num_waiting=len(scheduler.waiting),
@@ -152,16 +161,23 @@ class Engine:
             num_generation_tokens=self._num_generation_tokens,
             num_prefix_query_tokens=scheduler.counters.prefix_query_tokens,
             num_prefix_hit_tokens=scheduler.counters.prefix_hit_tokens,
+            num_drafts=speculation.num_drafts,
+            num_draft_tokens=speculation.num_draft_tokens,
+            num_accepted_tokens=speculation.num_accepted_tokens,
         )
 
     def close(self) -> None:
         """Cancel everything and free the model."""
         self.abort_all()
         self._runner.close()
+        if self.scheduler.speculator is not None:
+            self.scheduler.speculator.close()
 
-    def _output(self, sequence: Sequence, result: SampledToken | EngineError) -> EngineOutput:
+    def _output(
+        self, sequence: Sequence, result: tuple[SampledToken, ...] | EngineError, num_kept: int
+    ) -> EngineOutput:
         request = sequence.request
-        if not isinstance(result, SampledToken):
+        if isinstance(result, EngineError):
             logger.error("Sampling for request %s failed: %s", request.request_id, result.message)
             return EngineOutput(request.request_id, error=result)
         num_cached_tokens = 0
@@ -169,9 +185,9 @@ class Engine:
             sequence.has_output = True
             num_cached_tokens = sequence.num_cached_tokens or 0
             self._num_prompt_tokens += len(request.prompt_token_ids)
-        self._num_generation_tokens += 1
+        self._num_generation_tokens += num_kept
         return EngineOutput(
-            request.request_id, (result,), sequence.finish_reason, sequence.stop_token_id, num_cached_tokens
+            request.request_id, result[:num_kept], sequence.finish_reason, sequence.stop_token_id, num_cached_tokens
         )
 
     def _fail(self, step: ScheduledStep) -> list[EngineOutput]:

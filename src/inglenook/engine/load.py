@@ -39,10 +39,12 @@ from inglenook.ops.weights import (
 
 if TYPE_CHECKING:
     from inglenook.engine.model_runner import ModelRunner
+    from inglenook.engine.speculative.speculator import Speculator
     from inglenook.ops.sampling import ThreadPool
 
 QUANTIZATIONS: tuple[Quantization, ...] = ("q8", "q4")
 MAX_NAMED_TENSORS = 5  # in an error
+MAX_SPECULATIVE_ROWS = 16  # of a step with drafts: by then no processor reads weights for longer than it multiplies
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def load_engine(
         max_num_batched_tokens=engine.max_num_batched_tokens,
         context_length=plan.max_model_len,
         budget=StepBudget(),
+        speculator=loading.make_speculator(),
     )
     core = Engine(runner if instrument is None else instrument(runner), scheduler, vocab_size=config.vocab_size)
     running = AsyncEngine(core, max_queue=engine.max_queue)
@@ -169,7 +172,13 @@ class _Loading:
 
     @property
     def max_num_selected(self) -> int:
-        return min(self.engine.max_num_seqs, self.engine.max_num_batched_tokens)
+        return min(max(self.engine.max_num_seqs, self.max_speculative_rows), self.engine.max_num_batched_tokens)
+
+    @property
+    def max_speculative_rows(self) -> int:
+        """Rows of a step with drafts, at most."""
+        is_on = self.engine.speculative_config.method != "none"
+        return min(MAX_SPECULATIVE_ROWS, self.engine.max_num_batched_tokens) if is_on else 0
 
     def format_of(self, tensor: HostTensor) -> WeightFormat:
         return storage_format(tensor, self.model.dtype, self.model.quantization)
@@ -261,6 +270,20 @@ class _Loading:
 
         executor, pool = self._make_executor(plan)
         return ModelRunner(executor, vocab_size=self.config.vocab_size, pool=pool, seed=self.model.seed)
+
+    def make_speculator(self) -> Speculator | None:
+        settings = self.engine.speculative_config
+        if settings.method == "none":
+            return None
+        from inglenook.engine.speculative.ngram import NgramDrafter
+        from inglenook.engine.speculative.speculator import Speculator
+
+        drafter = NgramDrafter(
+            min_length=settings.prompt_lookup_min,
+            max_length=settings.prompt_lookup_max,
+            block_size=self.engine.block_size if self.engine.enable_prefix_caching else None,
+        )
+        return Speculator(drafter, max_rows=self.max_speculative_rows, max_draft_tokens=settings.num_speculative_tokens)
 
     def _make_executor(self, plan: Plan) -> tuple[Executor, ThreadPool]:
         sizes: dict[str, Any] = {

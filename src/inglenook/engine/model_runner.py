@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import starmap
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from inglenook.engine.request import SampledToken
 from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError
 from inglenook.ops.program import Executor
-from inglenook.ops.sampling import SamplerState, ThreadPool, sample
+from inglenook.ops.sampling import SamplerState, ThreadPool, sample, sample_runs
 
 
 class ModelRunner:
@@ -41,9 +42,13 @@ class ModelRunner:
             stop_token_ids=sequence.stop_token_ids,
         )
 
-    def run(self, step: ScheduledStep) -> list[SampledToken | EngineError]:
-        logits = self.executor.run(build_step_input(step))  # [len(step.sampled), vocab_size]
+    def run(self, step: ScheduledStep) -> list[tuple[SampledToken, ...] | EngineError]:
+        logits = self.executor.run(build_step_input(step))  # [len(step.sampled) and all drafts, vocab_size]
         states = [_sampler(sequence) for sequence in step.sampled]
+        drafts = step.drafts
+        if drafts is not None:
+            runs = sample_runs(logits, states, drafts, self._pool)
+            return [run if isinstance(run, EngineError) else tuple(starmap(SampledToken, run)) for run in runs]
         if not states:
             return []
         try:
@@ -55,11 +60,13 @@ class ModelRunner:
     def close(self) -> None:
         self.executor.close()
 
-    def _sample(self, logits: npt.NDArray[np.float32], states: list[SamplerState]) -> list[SampledToken]:
+    def _sample(self, logits: npt.NDArray[np.float32], states: list[SamplerState]) -> list[tuple[SampledToken, ...]]:
         result = sample(logits, states, self._pool)
-        return list(map(SampledToken, result.token_ids, result.logprobs, result.top))
+        return list(zip(map(SampledToken, result.token_ids, result.logprobs, result.top), strict=True))
 
-    def _sample_alone(self, logits: npt.NDArray[np.float32], state: SamplerState) -> SampledToken | EngineError:
+    def _sample_alone(
+        self, logits: npt.NDArray[np.float32], state: SamplerState
+    ) -> tuple[SampledToken, ...] | EngineError:
         try:
             return self._sample(logits, [state])[0]
         except EngineError as error:

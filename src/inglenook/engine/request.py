@@ -22,6 +22,7 @@ class EngineRequest:
     eos_token_ids: frozenset[int] = frozenset()
     priority: int = 0
     cache_salt: str = ""  # requests with different salts share no cached blocks
+    is_drafted: bool = True  # may be speculated on; the tokens are the same
 
 
 class SampledToken(NamedTuple):

@@ -12,12 +12,16 @@ from bisect import insort
 from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from inglenook.engine.batch import ScheduledChunk, ScheduledStep
 from inglenook.engine.budget import StepBudget
 from inglenook.engine.kv_cache import BlockPool, BlockTables
 from inglenook.engine.request import EngineRequest
 from inglenook.engine.sequence import Sequence, make_sequence
+
+if TYPE_CHECKING:
+    from inglenook.engine.speculative.speculator import Speculator
 
 
 @dataclass
@@ -40,9 +44,11 @@ class Scheduler:
         max_num_batched_tokens: int,
         context_length: int,
         budget: StepBudget | None = None,
+        speculator: Speculator | None = None,
     ) -> None:
         self.pool = pool
         self.budget = budget  # None: max_num_batched_tokens alone bounds a step
+        self.speculator = speculator
         self.max_num_batched_tokens = max_num_batched_tokens
         # Never more sequences than tokens in a step: so every running one advances, and a prompt among decodes too.
         self.max_num_seqs = min(max_num_seqs, max_num_batched_tokens)
@@ -75,6 +81,8 @@ class Scheduler:
             self.waiting.remove(sequence)
         else:
             self._stop_running(sequence, forget=forget)
+        if self.speculator is not None:
+            self.speculator.forget(sequence)
 
     # --- one step -----------------------------------------------------------------------------------
 
@@ -87,7 +95,9 @@ class Scheduler:
 
     def observe(self, step: ScheduledStep, seconds: float) -> None:
         """Learn from how long a step took."""
-        if self.budget is None:
+        if self.speculator is not None:
+            self.speculator.observe(step, seconds)
+        if self.budget is None or step.drafts is not None:
             return
         num_tokens = position_sum = 0
         for chunk in step.chunks[step.num_decodes :]:
@@ -96,22 +106,32 @@ class Scheduler:
         mean_position = position_sum / (2 * num_tokens) if num_tokens else 0.0
         self.budget.observe(step.num_decodes, num_tokens, mean_position, seconds)
 
-    def update(self, step: ScheduledStep, token_ids: SequenceOf[int | None]) -> None:
-        """Take in what a step gave: a token for each of step.sampled, None where sampling failed.
+    def update(self, step: ScheduledStep, tokens: SequenceOf[SequenceOf[int]]) -> list[int]:
+        """Take in what a step gave: the new tokens of each of step.sampled, none where sampling failed.
 
-        Sets finish_reason and stop_token_id of sequences that end, and removes them and those that failed.
+        Returns how many of them count: what is behind the end of a request doesn't. Sets finish_reason and
+        stop_token_id of sequences that end, and removes them and those that failed.
         """
-        sampled = iter(token_ids)
-        for sequence, start, num_tokens, is_sampled in step.chunks:
-            token_id = next(sampled) if is_sampled else None
-            if is_sampled and token_id is None:
+        if self.speculator is not None:
+            self.speculator.learn(step, tokens)
+        new_tokens = iter(tokens)
+        num_kept = []
+        for sequence, start, num_tokens, is_sampled, _ in step.chunks:
+            if not is_sampled:
+                sequence.num_computed_tokens = start + num_tokens
+                self._commit_full_blocks(sequence)
+                continue
+            num_kept.append(self._append(sequence, next(new_tokens)))
+            if num_kept[-1] == 0:
                 self.remove(sequence, forget=True)
                 continue
-            sequence.num_computed_tokens = start + num_tokens
-            if self.pool.enable_prefix_caching:
-                self._commit_full_blocks(sequence)
-            if token_id is not None:
-                self._append(sequence, token_id)
+            sequence.num_computed_tokens = len(sequence.token_ids) - 1  # what is behind an accepted draft isn't wanted
+            self._commit_full_blocks(sequence)
+            if sequence.finish_reason is not None:
+                self.remove(sequence)
+            else:
+                self._free_spare_blocks(sequence)
+        return num_kept
 
     # --- starting, growing, preempting --------------------------------------------------------------
 
@@ -214,6 +234,8 @@ class Scheduler:
         if prompts:
             chunks += self._chunk_prompts(prompts, num_decodes)
         assert chunks or not self.sequences, "sequences wait, and none can run"
+        if not prompts and self.speculator is not None:
+            chunks = self._add_drafts(chunks, self.speculator)
         return chunks, num_decodes
 
     def _chunk_prompts(self, prompts: list[Sequence], num_decodes: int) -> Iterator[ScheduledChunk]:
@@ -235,7 +257,35 @@ class Scheduler:
             num_left -= num_tokens
             is_first = False
 
+    def _add_drafts(self, decodes: list[ScheduledChunk], speculator: Speculator) -> list[ScheduledChunk]:
+        """The same chunks with drafts behind them, as far as the free blocks allow: nobody is preempted."""
+        drafts = speculator.propose([chunk.sequence for chunk in decodes])
+        if not drafts:
+            return decodes
+        chunks = []
+        for chunk, draft in zip(decodes, drafts, strict=True):
+            draft = draft[: self._make_room(chunk.sequence, len(draft))]
+            chunks.append(chunk._replace(num_tokens=1 + len(draft), drafts=draft))
+        return chunks
+
+    def _make_room(self, sequence: Sequence, num_drafts: int) -> int:
+        """Give it the blocks for this many tokens behind its own, or what there is; for how many there is room."""
+        num_tokens = len(sequence.token_ids) + num_drafts
+        num_missing = self._num_blocks_for(num_tokens) - len(sequence.block_ids)
+        if num_missing > 0:
+            self._give_blocks(sequence, self.pool.allocate(min(num_missing, self.pool.num_free)))
+        return min(num_tokens, len(sequence.block_ids) * self.pool.block_size) - len(sequence.token_ids)
+
+    def _free_spare_blocks(self, sequence: Sequence) -> None:
+        """Give back what only rejected drafts were in: it may be what the next step would preempt somebody for."""
+        num_blocks = self._num_blocks_for(len(sequence.token_ids))
+        if num_blocks < len(sequence.block_ids):
+            self.pool.release(sequence.block_ids[num_blocks:])
+            del sequence.block_ids[num_blocks:]
+
     def _commit_full_blocks(self, sequence: Sequence) -> None:
+        if not self.pool.enable_prefix_caching:
+            return
         num_full_blocks = sequence.num_computed_tokens // self.pool.block_size
         if num_full_blocks == sequence.num_committed_blocks:
             return
@@ -246,15 +296,18 @@ class Scheduler:
                 del self._being_computed[hashes[index]]
         sequence.num_committed_blocks = num_full_blocks
 
-    def _append(self, sequence: Sequence, token_id: int) -> None:
-        sequence.token_ids.append(token_id)
-        if token_id in sequence.stop_token_ids:
-            sequence.finish_reason = "stop"
-            sequence.stop_token_id = token_id
-        elif len(sequence.token_ids) >= sequence.max_num_tokens:
-            sequence.finish_reason = "length"
-        if sequence.finish_reason is not None:
-            self.remove(sequence)
+    def _append(self, sequence: Sequence, tokens: SequenceOf[int]) -> int:
+        """Add tokens up to the one that ends the request, and how many that were."""
+        for count, token_id in enumerate(tokens, 1):
+            sequence.token_ids.append(token_id)
+            if token_id in sequence.stop_token_ids:
+                sequence.finish_reason = "stop"
+                sequence.stop_token_id = token_id
+                return count
+            if len(sequence.token_ids) >= sequence.max_num_tokens:
+                sequence.finish_reason = "length"
+                return count
+        return len(tokens)
 
     def _give_blocks(self, sequence: Sequence, blocks: list[int]) -> None:
         assert sequence.row is not None

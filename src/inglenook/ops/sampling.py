@@ -93,3 +93,23 @@ def sample(
         return SampleResult(*_native.sample(logits, [state.native for state in states], mask, pool))
     except ValueError as error:
         raise EngineError(f"No token could be chosen: {error}.") from error
+
+
+Run = list[tuple[int, float | None, tuple[tuple[int, float], ...]]]  # token id, log-probability, top; as SampleResult
+
+
+def sample_runs(
+    logits: npt.NDArray[np.float32],
+    states: Sequence[SamplerState],
+    drafts: Sequence[Sequence[int]],
+    pool: ThreadPool | None = None,
+    *,
+    mask: npt.NDArray[np.uint32] | None = None,
+) -> list[Run | EngineError]:
+    """Choose the next tokens of sequences whose drafts were computed along: 1 + (its drafts) rows of each.
+
+    Tokens are chosen, and the state advanced, while they are what the draft says, and once more: exactly what `sample`
+    gives with a step for each token. An error, as `sample` raises it, is that of one sequence.
+    """
+    runs = _native.sample_runs(logits, [state.native for state in states], list(map(list, drafts)), mask, pool)
+    return [EngineError(f"No token could be chosen: {run}.") if isinstance(run, str) else run for run in runs]

@@ -23,6 +23,9 @@ _HELP = {
     "prefix_cache_queries": "Prompt tokens that were looked up in the prefix cache.",
     "prefix_cache_hits": "Prompt tokens that the prefix cache supplied.",
     "num_preemptions": "Requests that were put back because the key-value cache was full.",
+    "spec_decode_num_drafts": "Drafts that were checked: one for each request and step that had any.",
+    "spec_decode_num_draft_tokens": "Tokens of these drafts.",
+    "spec_decode_num_accepted_tokens": "Draft tokens that were right.",
 }
 _HISTOGRAMS: dict[str, tuple[str, Callable[[Served], Histogram]]] = {
     "time_to_first_token_seconds": ("Time to the first token.", lambda served: served.stats.first_token_s),
