@@ -15,8 +15,8 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.check
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed
