@@ -7,18 +7,32 @@ from collections.abc import Mapping
 from inglenook.bench.rows import Target
 from inglenook.config import DEFAULT_MODEL, Isa
 
+_NEIGHBOUR = {
+    f"{work}-{how}": Target(share)
+    for work in ("prefill-512", "decode-1", "decode-8", "decode-32")
+    for how, share in (("neighbour", 0.40), ("16-threads", 0.60))
+}
+
 TARGETS: Mapping[tuple[str, Isa], Mapping[str, Target]] = {
     (DEFAULT_MODEL, "avx512"): {
         "prefill-512": Target(0.60),
         "decode-1": Target(0.60),
         "decode-8": Target(0.40),
         "decode-32": Target(0.50),
+        "python-share-32": Target(0.05, is_upper=True),
+        "prefix-reuse": Target(0.05, is_upper=True),
+        "start": Target(1.0, is_upper=True),
+        "steady-streams": Target(2.5, is_upper=True),
+        **_NEIGHBOUR,
     },
     ("dummy:1b", "avx512"): {
         "prefill-512": Target(0.70),
         "decode-1": Target(0.90),
         "decode-8": Target(0.60),
         "decode-32": Target(0.65),
+        "prefix-reuse": Target(0.05, is_upper=True),
+        "steady-streams": Target(2.5, is_upper=True),
+        **_NEIGHBOUR,
         "prefill-8192": Target(0.55),
         "decode-1-at-8192": Target(0.80),
     },

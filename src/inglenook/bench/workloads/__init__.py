@@ -7,7 +7,12 @@ from __future__ import annotations
 from inglenook.bench.workload import Workload
 from inglenook.bench.workloads.decode import decode
 from inglenook.bench.workloads.long_context import LONG_CONTEXT
+from inglenook.bench.workloads.neighbour import NEIGHBOUR
 from inglenook.bench.workloads.prefill import prefill
+from inglenook.bench.workloads.prefix_reuse import PREFIX_REUSE
+from inglenook.bench.workloads.python_share import PYTHON_SHARE
+from inglenook.bench.workloads.start import START
+from inglenook.bench.workloads.steady_streams import STEADY_STREAMS
 
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
@@ -20,7 +25,12 @@ WORKLOADS: dict[str, Workload] = {
         decode(8),
         decode(16),
         decode(32),
+        PYTHON_SHARE,
+        PREFIX_REUSE,
+        START,
         *LONG_CONTEXT,
+        STEADY_STREAMS,
+        *NEIGHBOUR,
     )
 }
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inglenook.engine.async_engine import AsyncEngine
-from inglenook.engine.request import EngineOutput, EngineRequest
+from inglenook.bench.rows import Figure
+from inglenook.bench.subject import Subject
+from inglenook.bench.workload import Workload
+from inglenook.engine.request import EngineOutput
 from inglenook.errors import EngineError
-from inglenook.types import SamplingParams
 
 NUM_STREAMS = 8
 PROMPT_TOKENS = 8192
 NUM_QUIET_TOKENS = 48  # of each stream, before the prompt and after it
+SETTINGS = {"max_model_len": PROMPT_TOKENS}
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,11 @@ class _Waits:
         return statistics.median(self.waits[begin:])
 
 
-def measure_steady(engine: AsyncEngine, *, vocab_size: int, context_length: int) -> Steady:
-    """A prompt of 8,192 tokens, or what the context holds, beside eight streams. Nothing else may be running."""
-    random = np.random.default_rng(0)
+def measure_steady(subject: Subject) -> Steady:
+    """A prompt as long as the context allows beside eight streams. Nothing else may be running."""
+    engine, context_length = subject.loaded.engine, subject.loaded.plan.max_model_len
     num_prompt_tokens = min(PROMPT_TOKENS, context_length - 1)
-
-    def request(name: str, num_tokens: int, max_tokens: int) -> EngineRequest:
-        prompt = tuple(random.integers(0, vocab_size, num_tokens).tolist())
-        return EngineRequest(name, prompt, SamplingParams(max_tokens=max_tokens, temperature=0.0, ignore_eos=True))
-
-    prompt = request("prompt", num_prompt_tokens, 1)
+    prompt = subject.request(subject.prompt(num_prompt_tokens), max_tokens=1)
     ended: list[float] = []
 
     def compute_prompt() -> None:
@@ -79,7 +76,8 @@ def measure_steady(engine: AsyncEngine, *, vocab_size: int, context_length: int)
         finally:
             ended.append(time.perf_counter())
 
-    outputs = engine.generate_blocking([request(f"stream-{i}", 16, context_length - 16) for i in range(NUM_STREAMS)])
+    requests = [subject.request(subject.prompt(16), context_length - 16) for _ in range(NUM_STREAMS)]
+    outputs = engine.generate_blocking(requests)
     streams = _Waits(outputs)
     try:
         before = streams.take_quiet()
@@ -105,3 +103,12 @@ def measure_steady(engine: AsyncEngine, *, vocab_size: int, context_length: int)
 def _check(output: EngineOutput) -> None:
     if output.error is not None:
         raise EngineError(f"A request of the benchmark failed: {output.error}")
+
+
+def _figure(subject: Subject) -> Figure:
+    steady = measure_steady(subject)
+    quiet_ms = 1e3 * steady.quiet_before_s
+    return Figure((steady.stretch_p99 * quiet_ms,), "ms p99", lambda limits: quiet_ms, of="quiet p50")
+
+
+STEADY_STREAMS = Workload("steady-streams", _figure, model=SETTINGS, is_long=True)
