@@ -40,18 +40,26 @@ void group_factors(const uint8_t* packed, int group, int& scale, int& minimum) {
   }
 }
 
+void set_factors(Group& group, uint16_t scale_factor, int scale, uint16_t minimum_factor, int minimum) {
+  group.scale_factor = scale_factor;
+  group.minimum_factor = minimum_factor;
+  group.scale_code = static_cast<int8_t>(scale);
+  group.minimum_code = static_cast<int8_t>(minimum);
+  group.scale = f16_to_f32(scale_factor) * static_cast<float>(scale);
+  group.minimum = f16_to_f32(minimum_factor) * static_cast<float>(minimum);
+}
+
 // d, dmin, 12 bytes of scales, (q5_k: 32 bytes of fifth bits), 128 bytes of nibbles: 64 weights share 32 bytes.
 void decode_4_5_k(const uint8_t* block, bool has_fifth_bits, Group* groups) {
-  const float scale = half_at(block);
-  const float minimum = half_at(block + 2);
+  const uint16_t scale_factor = load_unaligned<uint16_t>(block);
+  const uint16_t minimum_factor = load_unaligned<uint16_t>(block + 2) ^ 0x8000u;  // the format subtracts it
   const uint8_t* fifth_bits = block + 16;
   const uint8_t* nibbles = block + (has_fifth_bits ? 48 : 16);
   for (int g = 0; g < 8; ++g) {
     int group_scale;
     int group_minimum;
     group_factors(block + 4, g, group_scale, group_minimum);
-    groups[g].scale = scale * static_cast<float>(group_scale);
-    groups[g].minimum = -(minimum * static_cast<float>(group_minimum));
+    set_factors(groups[g], scale_factor, group_scale, minimum_factor, group_minimum);
     const uint8_t* packed = nibbles + g / 2 * 32;
     const int shift = g % 2 * 4;
     for (int i = 0; i < 32; ++i) groups[g].codes[i] = packed[i] >> shift & 0x0f;
@@ -63,13 +71,12 @@ void decode_4_5_k(const uint8_t* block, bool has_fifth_bits, Group* groups) {
 // 128 bytes of nibbles, 64 bytes of upper pairs of bits, 16 scales of 8 bits, d. Of 128 weights, 0-31 and 64-95 share
 // 32 bytes of nibbles, 32-63 and 96-127 the next 32; all four share 32 bytes of pairs.
 void decode_6_k(const uint8_t* block, Group* groups) {
-  const float scale = half_at(block + 208);
+  const uint16_t scale_factor = load_unaligned<uint16_t>(block + 208);
   for (int g = 0; g < 16; ++g) {
     const int quarter = g % 8 / 2;
     const uint8_t* nibbles = block + g / 8 * 64 + quarter % 2 * 32 + g % 2 * 16;
     const uint8_t* pairs = block + 128 + g / 8 * 32 + g % 2 * 16;
-    groups[g].scale = scale * static_cast<float>(static_cast<int8_t>(block[192 + g]));
-    groups[g].minimum = 0.0f;
+    set_factors(groups[g], scale_factor, static_cast<int8_t>(block[192 + g]), 0, 0);
     for (int i = 0; i < 16; ++i) {
       groups[g].codes[i] = static_cast<uint8_t>((nibbles[i] >> quarter / 2 * 4 & 0x0f) |
                                                 (pairs[i] >> 2 * quarter & 3) << 4);

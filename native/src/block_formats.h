@@ -22,6 +22,11 @@ struct Group {
   alignas(16) uint8_t codes[32];
   float scale;
   float minimum;
+  // K formats: scale = scale_factor * scale_code, minimum = minimum_factor * minimum_code, factors as binary16.
+  uint16_t scale_factor;
+  uint16_t minimum_factor;
+  int8_t scale_code;
+  int8_t minimum_code;
 };
 constexpr int kMaxGroupsPerBlock = 16;
 

@@ -11,10 +11,11 @@ namespace inglenook {
 
 enum class Isa : uint8_t { scalar, avx2, avx512 };
 enum class WeightKind : uint8_t { f32, f16, bf16, q4, q5, q6, q8 };
-enum class ScaleKind : uint8_t { f16, f32 };
+enum class ScaleKind : uint8_t { f16, block };  // block: 8 bits, times a float16 factor of 256 inputs
 enum class Activation : uint8_t { silu, gelu, gelu_tanh };
 enum class CacheKind : uint8_t { f32, f16 };
 
+constexpr int64_t kScaleBlock = 256;  // inputs that share the factors of ScaleKind::block
 constexpr int64_t kTileRows = 16;  // output rows that are interleaved in a packed weight
 // A linear's rows may be cut at multiples of this that leave as many: every panel of PreparedRows ends there.
 constexpr int64_t kRowUnit = 24;
@@ -34,6 +35,8 @@ struct Range {
 //   lines. q8: L lines. q4: L / 2, line j in the low nibbles and line j + L / 2 in the high ones. q5 and q6: these
 //   nibbles, then one 64-byte plane of the codes' upper bits: q5 bit l of a byte, q6 bits 2l and 2l + 1, are line l's.
 //   weight = scale * (code - zero_point), or scale * code + minimum.
+//   Scales in blocks (K-quants) are int8 in the record; a tile then begins with its headers, for each 256 inputs the
+//   float16 factors of scales[16], and of minimums[16] if has_minimum. scale = factor * int8, rounded to float32.
 struct PackedWeight {
   WeightKind kind = WeightKind::f32;
   ScaleKind scale_kind = ScaleKind::f16;
@@ -43,6 +46,7 @@ struct PackedWeight {
   int64_t out_features = 0;
   int64_t in_features = 0;  // a multiple of group_size (quantised); any (float; bf16 pads the last pair with zero)
   int64_t num_tiles = 0;
+  size_t header_bytes = 0;  // of a tile, before its records
   size_t record_bytes = 0;  // one tile and group (quantised) or one tile and input or pair (float)
   size_t tile_bytes = 0;
   const uint8_t* data = nullptr;  // 64-byte aligned, owned by whoever made it

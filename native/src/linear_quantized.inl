@@ -46,7 +46,10 @@ struct Format {
   static constexpr int kNibbleLines = kLines / 2;
   static constexpr int64_t kCodeBytes =
       kLineBytes * (kBits == 8 ? kLines : kBits == 4 ? kNibbleLines : kNibbleLines + 1);
-  static constexpr int kScaleBytes = kScaleKind == ScaleKind::f16 ? 2 : 4;
+  static constexpr int kScaleBytes = kScaleKind == ScaleKind::f16 ? 2 : 1;
+  // The headers of a tile: kHeaderBytes for each kGroupsOfBlock groups.
+  static constexpr int kGroupsOfBlock = static_cast<int>(kScaleBlock) / kGroup;
+  static constexpr int64_t kHeaderBytes = kScaleKind == ScaleKind::f16 ? 0 : 2 * kTileRows * (kHasMinimum ? 2 : 1);
   static constexpr int64_t kRecordBytes = kCodeBytes + kTileRows * kScaleBytes * (kHasMinimum ? 2 : 1);
   static constexpr bool kTakesOffZeroPoint = !kHasMinimum && !(kBits == 8 && kSignedEight);
 };
@@ -120,10 +123,13 @@ inline __attribute__((always_inline)) void for_each_line(const uint8_t* record, 
   }
 }
 
-template <class F>
-inline Floats load_factor(const uint8_t* p) {
-  if constexpr (F::kScaleKind == ScaleKind::f16) return load_half(p);
-  return load(reinterpret_cast<const float*>(p));
+// Scale (kIndex 0) or minimum (1) of the outputs from `lane` on.
+template <class F, int kIndex>
+inline Floats load_factor(const uint8_t* record, const uint8_t* header, int lane) {
+  const int64_t at = kIndex * kTileRows + lane;
+  const uint8_t* stored = record + F::kCodeBytes + at * F::kScaleBytes;
+  if constexpr (F::kScaleKind == ScaleKind::f16) return load_half(stored);
+  return multiply(load_half(header + 2 * at), to_floats(load_int8(stored)));
 }
 
 // --- one group of one register of outputs, for the rows of a panel -------------------------------------------------
@@ -136,10 +142,10 @@ struct PanelGroup {
   const typename Corrections<F, kRows>::Value* corrections;
 };
 
-// Adds to sums[n] what the group contributes for row n. `record` is the group's, `lane` the register's first row in
-// the tile.
+// Adds to sums[n] what the group contributes for row n. `record` is the group's, `header` its block's, `lane` the
+// register's first row in the tile.
 template <class F, int kRows>
-inline __attribute__((always_inline)) void multiply_group(const uint8_t* record, int lane,
+inline __attribute__((always_inline)) void multiply_group(const uint8_t* record, const uint8_t* header, int lane,
                                                            const PanelGroup<F, kRows>& x, Floats (&sums)[kRows]) {
   Dot<F::kBits> dots[kRows];
 #pragma GCC unroll 12
@@ -154,15 +160,14 @@ inline __attribute__((always_inline)) void multiply_group(const uint8_t* record,
                      }
                      ++count;
                    });
-  const uint8_t* scales = record + F::kCodeBytes + lane * F::kScaleBytes;
-  const Floats scale = load_factor<F>(scales);
+  const Floats scale = load_factor<F, 0>(record, header, lane);
 #pragma GCC unroll 12
   for (int n = 0; n < kRows; ++n) {
     const Floats factor = multiply(scale, splat(x.scales[n]));
     sums[n] = multiply_add(to_floats(dots[n].result()), factor, sums[n]);
   }
   if constexpr (F::kHasMinimum) {
-    const Floats minimum = load_factor<F>(scales + kTileRows * F::kScaleBytes);
+    const Floats minimum = load_factor<F, 1>(record, header, lane);
 #pragma GCC unroll 12
     for (int n = 0; n < kRows; ++n) sums[n] = multiply_add(minimum, splat(x.corrections[n]), sums[n]);
   }
@@ -206,17 +211,18 @@ void linear_panel(const PackedWeight& w, const PreparedRows& x, int64_t row_begi
       const int64_t count = std::min(kMaxGroups, num_groups - begin);
       if (filled_from != begin) corrections.fill(x, row_begin, begin, count, w.zero_point);
       filled_from = begin;
-      const uint8_t* record = tile + begin * F::kRecordBytes;
+      const uint8_t* record = tile + w.header_bytes + begin * F::kRecordBytes;
       for (int64_t g = 0; g < count; ++g, record += F::kRecordBytes) {
         // The processor's own prefetching, within pages of 4 KiB, reaches less than half of what memory delivers here.
         for (int64_t line = 0; line < F::kRecordBytes; line += kLineBytes) {
           __builtin_prefetch(record + kPrefetchBytes + line);
         }
+        const uint8_t* header = tile + (begin + g) / F::kGroupsOfBlock * F::kHeaderBytes;
         const PanelGroup<F, kRows> group{codes + (begin + g) * F::kGroup * kRows,
                                          scales + (begin + g) * F::kGroup / kActivationGroup * kRows,
                                          corrections.values + g * kRows};
 #pragma GCC unroll 2
-        for (int v = 0; v < kVectors; ++v) multiply_group<F, kRows>(record, lane + v * kLanes, group, sums[v]);
+        for (int v = 0; v < kVectors; ++v) multiply_group<F, kRows>(record, header, lane + v * kLanes, group, sums[v]);
       }
     }
     for (int v = 0; v < kVectors; ++v) {
@@ -302,13 +308,13 @@ void linear_quantized(const PackedWeight& w, const PreparedRows& x, const float*
     case WeightKind::q4:
       if (!w.has_minimum) return run(Format<WeightKind::q4, ScaleKind::f16, false>{});
       if (is_f16) return run(Format<WeightKind::q4, ScaleKind::f16, true>{});
-      return run(Format<WeightKind::q4, ScaleKind::f32, true>{});
+      return run(Format<WeightKind::q4, ScaleKind::block, true>{});
     case WeightKind::q5:
       if (!w.has_minimum) return run(Format<WeightKind::q5, ScaleKind::f16, false>{});
       if (is_f16) return run(Format<WeightKind::q5, ScaleKind::f16, true>{});
-      return run(Format<WeightKind::q5, ScaleKind::f32, true>{});
+      return run(Format<WeightKind::q5, ScaleKind::block, true>{});
     case WeightKind::q6:
-      return run(Format<WeightKind::q6, ScaleKind::f32, false>{});
+      return run(Format<WeightKind::q6, ScaleKind::block, false>{});
     case WeightKind::q8:
       return run(Format<WeightKind::q8, ScaleKind::f16, false>{});
     default:

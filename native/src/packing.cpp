@@ -98,33 +98,38 @@ void write_codes(WeightKind kind, const uint8_t* codes, int64_t tile_row, uint8_
   put(half, plane);
 }
 
-void write_factor(ScaleKind kind, float value, int64_t index, uint8_t* factors) {
-  if (kind == ScaleKind::f32) {
-    std::memcpy(factors + 4 * index, &value, 4);
+void put_half(uint8_t* halves, int64_t index, uint16_t value) { std::memcpy(halves + 2 * index, &value, 2); }
+
+// `header` is that of the group's block, where there is one.
+void write_group(const PackedWeight& w, const Group& group, int64_t tile_row, uint8_t* header, uint8_t* record) {
+  write_codes(w.kind, group.codes, tile_row, record);
+  const int num_factors = w.has_minimum ? 2 : 1;
+  if (w.scale_kind == ScaleKind::f16) {  // exact: the values were read from halves, or rounded to one
+    uint8_t* factors = record + w.record_bytes - 2 * kTileRows * num_factors;
+    put_half(factors, tile_row, f32_to_f16(group.scale));
+    if (w.has_minimum) put_half(factors, kTileRows + tile_row, f32_to_f16(group.minimum));
     return;
   }
-  const uint16_t half = f32_to_f16(value);  // exact: the value was read from a half, or rounded to one
-  std::memcpy(factors + 2 * index, &half, 2);
-}
-
-void write_group(const PackedWeight& w, const Group& group, int64_t tile_row, uint8_t* record) {
-  const int64_t factor_bytes = w.scale_kind == ScaleKind::f16 ? 2 : 4;
-  uint8_t* factors = record + w.record_bytes - kTileRows * factor_bytes * (w.has_minimum ? 2 : 1);
-  write_codes(w.kind, group.codes, tile_row, record);
-  write_factor(w.scale_kind, group.scale, tile_row, factors);
-  if (w.has_minimum) write_factor(w.scale_kind, group.minimum, kTileRows + tile_row, factors);
+  int8_t* codes = reinterpret_cast<int8_t*>(record + w.record_bytes - kTileRows * num_factors);
+  codes[tile_row] = group.scale_code;
+  put_half(header, tile_row, group.scale_factor);
+  if (!w.has_minimum) return;
+  codes[kTileRows + tile_row] = group.minimum_code;
+  put_half(header, kTileRows + tile_row, group.minimum_factor);
 }
 
 void pack_blocks(const PackedWeight& w, const TileSource& source, uint8_t* tile) {
   const EncodingInfo& info = encoding_info(source.encoding);
   const int64_t groups_per_block = info.block_size / w.group_size;
+  const int64_t num_blocks = w.in_features / info.block_size;
   Group groups[kMaxGroupsPerBlock];
-  for (int64_t block = 0; block < w.in_features / info.block_size; ++block) {
-    uint8_t* record = tile + block * groups_per_block * static_cast<int64_t>(w.record_bytes);
+  for (int64_t block = 0; block < num_blocks; ++block) {
+    uint8_t* header = tile + block * static_cast<int64_t>(w.header_bytes) / num_blocks;
+    uint8_t* record = tile + w.header_bytes + block * groups_per_block * static_cast<int64_t>(w.record_bytes);
     for (int64_t r = 0; r < source.num_rows; ++r) {
       decode_block(source.encoding, source.row(r) + block * info.block_bytes, groups);
       for (int64_t g = 0; g < groups_per_block; ++g) {
-        write_group(w, groups[g], r, record + g * static_cast<int64_t>(w.record_bytes));
+        write_group(w, groups[g], r, header, record + g * static_cast<int64_t>(w.record_bytes));
       }
     }
   }
@@ -148,7 +153,7 @@ void quantize_tile(const PackedWeight& w, const TileSource& source, uint8_t* til
       if (!std::isfinite(groups[r].scale) || !std::isfinite(groups[r].minimum)) {
         throw std::range_error("a value is too large for a float16 scale");
       }
-      write_group(w, groups[r], r, tile);
+      write_group(w, groups[r], r, nullptr, tile);
     }
   }
 }
@@ -255,15 +260,18 @@ PackedWeight packed_layout(Encoding encoding, WeightKind kind, int64_t out_featu
     }
     w.zero_point = zero_point(stored);
     w.has_minimum = w.zero_point == 0;
-    w.scale_kind = encoding >= Encoding::q4_k ? ScaleKind::f32 : ScaleKind::f16;
+    w.scale_kind = encoding >= Encoding::q4_k ? ScaleKind::block : ScaleKind::f16;
     const int64_t num_lines = w.group_size / 4;
     const int64_t num_code_lines =
         kind == WeightKind::q8 ? num_lines : kind == WeightKind::q4 ? num_lines / 2 : num_lines / 2 + 1;
-    const int64_t factor_bytes = (w.scale_kind == ScaleKind::f16 ? 2 : 4) * (w.has_minimum ? 2 : 1);
-    w.record_bytes = static_cast<size_t>(64 * num_code_lines + kTileRows * factor_bytes);
+    const int64_t num_factors = w.has_minimum ? 2 : 1;
+    const int64_t factor_bytes = w.scale_kind == ScaleKind::f16 ? 2 : 1;
+    w.record_bytes = static_cast<size_t>(64 * num_code_lines + kTileRows * factor_bytes * num_factors);
+    if (w.scale_kind == ScaleKind::block)
+      w.header_bytes = static_cast<size_t>(in_features / kScaleBlock * 2 * kTileRows * num_factors);
     num_records = in_features / w.group_size;
   }
-  w.tile_bytes = align_up(w.record_bytes * static_cast<size_t>(num_records));
+  w.tile_bytes = align_up(w.header_bytes + w.record_bytes * static_cast<size_t>(num_records));
   return w;
 }
 

@@ -57,6 +57,9 @@ inline Bytes insert_bits(const Bytes& nibbles, const Bytes& bits, uint8_t mask) 
   });
 }
 
+inline Ints load_int8(const uint8_t* p) {
+  return each<Ints>([&](int i) { return static_cast<int32_t>(static_cast<int8_t>(p[i])); });
+}
 inline Floats splat(float value) {
   return each<Floats>([=](int) { return value; });
 }

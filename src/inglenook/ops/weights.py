@@ -88,6 +88,7 @@ OWN_FORMATS: dict[Encoding, WeightFormat] = {
 GROUP_SIZES: dict[WeightFormat, int] = {"q8": 32, "q6": 16, "q5": 32, "q4": 32}
 CODE_BYTES: dict[WeightFormat, int] = {"q8": 512, "q6": 192, "q5": 320, "q4": 256}
 TILE_ROWS = 16
+SCALE_BLOCK = 256  # inputs whose 8-bit scales (K-quants) share a factor
 ALIGNMENT = 64
 
 
@@ -119,10 +120,12 @@ def packed_nbytes(shape: tuple[int, ...], encoding: Encoding, format: WeightForm
     if format in ("f32", "f16", "bf16"):
         num_inputs = in_features + in_features % 2 if format == "bf16" else in_features
         return num_tiles * _align(num_inputs * TILE_ROWS * (4 if format == "f32" else 2))
-    scale_bytes = 4 if encoding in ("q4_k", "q5_k", "q6_k") else 2
     has_minimum = encoding in ("q4_1", "q5_1", "q4_k", "q5_k") or (is_float_encoding(encoding) and format == "q4")
-    record_bytes = CODE_BYTES[format] + TILE_ROWS * scale_bytes * (2 if has_minimum else 1)
-    return num_tiles * _align(in_features // GROUP_SIZES[format] * record_bytes)
+    num_factors = TILE_ROWS * (2 if has_minimum else 1)
+    in_blocks = encoding in ("q4_k", "q5_k", "q6_k")
+    header_bytes = 2 * num_factors * (in_features // SCALE_BLOCK) if in_blocks else 0
+    record_bytes = CODE_BYTES[format] + num_factors * (1 if in_blocks else 2)
+    return num_tiles * _align(header_bytes + in_features // GROUP_SIZES[format] * record_bytes)
 
 
 def _align(num_bytes: int) -> int:
