@@ -35,8 +35,8 @@ Isa parse_isa(const std::string& name) {
   throw std::invalid_argument("no such instruction set: " + name);
 }
 
-CacheLayout to_cache(int64_t num_blocks, int64_t block_size, bool is_f16) {
-  return {num_blocks, block_size, is_f16 ? CacheKind::f16 : CacheKind::f32};
+CacheLayout to_cache(int64_t num_blocks, int64_t block_size, int kind) {
+  return {num_blocks, block_size, static_cast<CacheKind>(kind)};
 }
 
 void record_attention(Program& program, const ViewTuple& out, const ViewTuple& q, const ViewTuple& k,
@@ -177,21 +177,21 @@ void bind_tape(nb::module_& m) {
     return names;
   });
   // (arena, cache, scratch) in bytes
-  m.def("tape_memory", [](const Program& program, int64_t num_blocks, int64_t block_size, bool is_f16,
+  m.def("tape_memory", [](const Program& program, int64_t num_blocks, int64_t block_size, int cache_kind,
                           int64_t max_num_tokens, int64_t max_num_selected, int threads) {
     const TapeMemory memory =
-        Tape::memory(program, to_cache(num_blocks, block_size, is_f16), {max_num_tokens, max_num_selected, threads});
+        Tape::memory(program, to_cache(num_blocks, block_size, cache_kind), {max_num_tokens, max_num_selected, threads});
     return std::make_tuple(memory.arena, memory.cache, memory.scratch);
   });
   nb::class_<Tape> tape(m, "Tape");
   tape.def(
       "__init__",
-      [](Tape* self, const Program& program, int64_t num_blocks, int64_t block_size, bool is_f16,
+      [](Tape* self, const Program& program, int64_t num_blocks, int64_t block_size, int cache_kind,
          int64_t max_num_tokens, int64_t max_num_selected, int threads, const std::string& isa) {
-        new (self) Tape(program, to_cache(num_blocks, block_size, is_f16),
+        new (self) Tape(program, to_cache(num_blocks, block_size, cache_kind),
                         {max_num_tokens, max_num_selected, threads}, parse_isa(isa));
       },
-      "program"_a, "num_blocks"_a, "block_size"_a, "is_f16"_a, "max_num_tokens"_a, "max_num_selected"_a,
+      "program"_a, "num_blocks"_a, "block_size"_a, "cache_kind"_a, "max_num_tokens"_a, "max_num_selected"_a,
       "threads"_a, "isa"_a)
       .def_prop_ro("memory_bytes", &Tape::memory_bytes)
       // Between runs only.

@@ -1,12 +1,19 @@
 #include "simd_avx512.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels.h"
 #include "vector_math.h"
 
+#include "attention_operands.inl"
+#include "attention_scores.inl"
+#include "attention_softmax.inl"
+#include "attention_values.inl"
+#include "attention_cache.inl"
 #include "attention.inl"
 #include "elementwise.inl"
 #include "linear_float.inl"

@@ -13,14 +13,20 @@ enum class Isa : uint8_t { scalar, avx2, avx512 };
 enum class WeightKind : uint8_t { f32, f16, bf16, q4, q5, q6, q8 };
 enum class ScaleKind : uint8_t { f16, block };  // block: 8 bits, times a float16 factor of 256 inputs
 enum class Activation : uint8_t { silu, gelu, gelu_tanh };
-enum class CacheKind : uint8_t { f32, f16 };
+// f32, f16: keys [head_dim][block_size], values [block_size][width] of a block and head, width being head_dim rounded up
+// to 16. bf16 and q8 bring together what one instruction multiplies. bf16: keys [head_dim / 2][block_size][2 inputs],
+// values [block_size / 2][width][2 keys]. q8, int8 codes: keys [head_dim / 2][block_size / 16][2 inputs][16],
+// values [block_size / 2][width / 16][2 keys][16], each then float32 scales[block_size].
+enum class CacheKind : uint8_t { f32, f16, bf16, q8 };
 
 constexpr int64_t kScaleBlock = 256;  // inputs that share the factors of ScaleKind::block
 constexpr int64_t kTileRows = 16;  // output rows that are interleaved in a packed weight
 // A linear's rows may be cut at multiples of this that leave as many: every panel of PreparedRows ends there.
 constexpr int64_t kRowUnit = 24;
-constexpr int64_t kPartitionKeys = 512;  // attention sums over this many keys, then merges: a multiple of any block
-constexpr int64_t kAttendRows = 48;      // query rows (tokens x heads) that pass over a block of keys together
+constexpr int64_t kSpanKeys = 128;       // attention takes maximum and sums of this many keys: a multiple of any block
+constexpr int64_t kPartitionKeys = 512;  // sums of this many keys are merged: a multiple of kSpanKeys
+constexpr int64_t kAttendRows = 120;     // query rows (tokens x heads) that pass over a span of keys together
+constexpr int64_t kMaxQuantizedHead = 256;  // head_dim, of a q8 cache
 
 struct Range {
   int64_t begin, end;
@@ -73,7 +79,7 @@ struct AttentionArgs {
   int32_t sliding_window;  // 0: none
   float softcap;           // 0: none
   CacheKind cache_kind;
-  // One layer's cache: keys [block][kv_head][head_dim][block_size], values [block][kv_head][block_size][head_dim].
+  // One layer's cache: [block][kv_head], cache_record_bytes each.
   uint8_t* keys;
   uint8_t* values;
   const float* q;  // [tokens, num_heads * head_dim], row stride q_stride; k, v alike
@@ -84,10 +90,19 @@ struct AttentionArgs {
   int64_t v_stride;
   float* out;
   int64_t out_stride;
+  int64_t num_tokens;
   const int32_t* slot_mapping;
   const int32_t* positions;
   const int32_t* block_tables;  // [num_sequences, max_blocks]
   int64_t max_blocks;
+};
+
+// Query tokens of one sequence, kAttendRows rows at most (or one token), for the query heads of one kv head.
+struct AttendItem {
+  int64_t sequence, kv_head, token_begin, token_end;
+  // Of one token, so that several threads share a long context: only these partitions, each into attend_partial_floats.
+  int64_t partition_begin, partition_end;
+  float* partials;  // null: all partitions, into `out`
 };
 
 struct KernelTable {
@@ -122,22 +137,23 @@ struct KernelTable {
 
   // Writes k and v of tokens [token_begin, token_end) into the cache, all heads.
   void (*store_kv)(const AttentionArgs& args, int64_t token_begin, int64_t token_end);
-  // Attention of query tokens [token_begin, token_end), all of one sequence, for the query heads of one kv head.
-  // The order of summation is fixed by the key's position alone (blocks of block_size keys, partitions of
+  // Attention of one item. `next` is what this thread computes after it, or the item itself: its keys are fetched ahead.
+  // The order of summation is fixed by the key's position alone (spans of kSpanKeys keys, partitions of
   // kPartitionKeys keys merged in order), whatever the chunking. `scratch` is one thread's, attend_scratch_floats.
-  void (*attend)(const AttentionArgs& args, int64_t sequence, int64_t kv_head, int64_t token_begin, int64_t token_end,
-                 float* scratch);
-  // The same for one token in two steps, for several threads: each partition into `partial`, attend_partial_floats;
-  // then all of them, one after another in memory, into `out`. At most kAttendRows query heads for one kv head.
-  void (*attend_partition)(const AttentionArgs& args, int64_t sequence, int64_t kv_head, int64_t token,
-                           int64_t partition, float* partial, float* scratch);
+  void (*attend)(const AttentionArgs& args, const AttendItem& item, const AttendItem& next, float* scratch);
+  // All partials of a token, one after another in memory, into `out`. At most kAttendRows query heads for one kv head.
   void (*merge_partitions)(const AttentionArgs& args, int64_t kv_head, int64_t token, const float* partials,
                            int64_t num_partials, float* scratch);
 };
 
-constexpr int64_t attend_scratch_floats(int64_t head_dim, int64_t block_size) {
+constexpr int64_t cache_record_bytes(CacheKind kind, int64_t head_dim, int64_t block_size) {
+  const int64_t num_values = (head_dim + 15) / 16 * 16 * block_size;
+  return kind == CacheKind::q8 ? num_values + 4 * block_size : num_values * (kind == CacheKind::f32 ? 4 : 2);
+}
+
+constexpr int64_t attend_scratch_floats(int64_t head_dim) {
   const int64_t width = (head_dim + 15) / 16 * 16;
-  return kAttendRows * (16 + 2 * width + block_size + 4) + 2 * block_size * head_dim + 16;
+  return (kAttendRows + 16) * (width + 16 + 2 * width + 3) + 2 * 16 * kSpanKeys + 2 * kSpanKeys * (width + 1) + 256;
 }
 constexpr int64_t attend_partial_floats(int64_t group, int64_t head_dim) {
   return group * (2 + (head_dim + 15) / 16 * 16);

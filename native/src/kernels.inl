@@ -36,7 +36,7 @@ void embed_row(const PackedWeight& w, int64_t index, float* out) {
 
 constexpr KernelTable make_table(const char* name) {
   return {name, prepare, linear, embed_row, rms_norm, rope, act_mul, add, scale, softcap, store_kv, attend,
-          attend_partition, merge_partitions};
+          merge_partitions};
 }
 
 }  // namespace

@@ -107,6 +107,8 @@ inline void store_bf16(uint16_t* p, Vec a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(mixed, 0xd8));
 }
 
+inline void store_small_bf16(uint16_t* p, Vec a) { store_bf16(p, a); }
+
 // Pairs of bfloat16 are multiplied in kPairParts steps: part 0 is the second of each pair, part 1 the first, widened to
 // float, of which a bfloat16 is the upper half.
 constexpr int kPairParts = 2;
@@ -129,12 +131,30 @@ inline PairVec splat_pair(const uint16_t* p) {
 }
 inline Vec dot_pairs(Vec sum, PairVec a, PairVec b) { return fma(a, b, sum); }
 
+// The same of 16 codes and 16 codes: an integer of 8 bits fits into a bfloat16.
+inline __m256 widen_codes(const int8_t* codes) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes))));
+}
+template <int kPart>
+inline PairVec load_code_pairs(const int8_t* codes) {
+  const int8_t* part = codes + 16 * (1 - kPart);
+  return {widen_codes(part), widen_codes(part + 8)};
+}
+inline void store_code_pairs(uint32_t* out, const int8_t* codes) {
+  for (int i = 0; i < 16; i += 8) {
+    const __m256i first = _mm256_castps_si256(widen_codes(codes + i));
+    const __m256i second = _mm256_castps_si256(widen_codes(codes + 16 + i));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_or_si256(_mm256_srli_epi32(first, 16), second));
+  }
+}
+
 // Register blocking: how many accumulators fit beside the operands.
 constexpr int kMaxRowBlock = 6;
 constexpr int tiles_for_rows(int rows) { return rows == 1 ? 4 : rows <= 3 ? 2 : 1; }
-constexpr int kScoreRows = 3;  // attention: rows of scores, rows and vectors of values
-constexpr int kValueRows = 3;
-constexpr int kValueVecs = 2;
+constexpr int kScoreRows = 4;  // attention: rows and vectors of scores, of values
+constexpr int kScoreVecs = 1;
+constexpr int kValueRows = 4;
+constexpr int kValueVecs = 1;
 
 }  // namespace
 }  // namespace inglenook

@@ -74,6 +74,11 @@ inline void store_bf16(uint16_t* p, Vec a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(high));
 }
 
+// For values in [0, 1]: subnormal ones may become 0.
+inline void store_small_bf16(uint16_t* p, Vec a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh(a.v));
+}
+
 // Pairs of bfloat16 are multiplied in kPairParts steps; here in one, which adds the second product, then the first.
 constexpr int kPairParts = 1;
 template <int kPart>
@@ -90,10 +95,23 @@ inline Vec dot_pairs(Vec sum, PairVec a, PairVec b) {
   return {_mm512_dpbf16_ps(sum.v, (__m512bh)a.v, (__m512bh)b.v)};
 }
 
+// The same of 16 codes and 16 codes: an integer of 8 bits fits into a bfloat16.
+template <int kPart>
+inline PairVec load_code_pairs(const int8_t* codes) {
+  const __m128i* parts = reinterpret_cast<const __m128i*>(codes);
+  const __m512 first = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(parts)));
+  const __m512 second = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(parts + 1)));
+  return {_mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(first), 16), _mm512_castps_si512(second))};
+}
+inline void store_code_pairs(uint32_t* out, const int8_t* codes) {
+  _mm512_storeu_si512(out, load_code_pairs<0>(codes).v);
+}
+
 // Register blocking: how many accumulators fit beside the operands.
 constexpr int kMaxRowBlock = 12;
 constexpr int tiles_for_rows(int rows) { return rows <= 6 ? 4 : 2; }
-constexpr int kScoreRows = 10;  // attention: rows of scores, rows and vectors of values
+constexpr int kScoreRows = 12;  // attention: rows and vectors of scores, of values
+constexpr int kScoreVecs = 2;
 constexpr int kValueRows = 6;
 constexpr int kValueVecs = 4;
 

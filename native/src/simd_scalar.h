@@ -167,6 +167,8 @@ inline void store_bf16(uint16_t* p, Vec a) {
   }
 }
 
+inline void store_small_bf16(uint16_t* p, Vec a) { store_bf16(p, a); }
+
 // Pairs of bfloat16 are multiplied in kPairParts steps: part 0 is the second of each pair, part 1 the first, widened to
 // float, of which a bfloat16 is the upper half.
 constexpr int kPairParts = 2;
@@ -185,11 +187,26 @@ inline PairVec splat_pair(const uint16_t* p) {
 }
 inline Vec dot_pairs(Vec sum, PairVec a, PairVec b) { return fma(a, b, sum); }
 
+// The same of 16 codes and 16 codes: an integer of 8 bits fits into a bfloat16.
+template <int kPart>
+inline PairVec load_code_pairs(const int8_t* codes) {
+  float lanes[16];
+  for (int i = 0; i < 16; ++i) lanes[i] = codes[16 * (1 - kPart) + i];
+  return load(lanes);
+}
+inline void store_code_pairs(uint32_t* out, const int8_t* codes) {
+  for (int i = 0; i < 16; ++i) {
+    const uint32_t first = bits_as<uint32_t>(static_cast<float>(codes[i]));
+    out[i] = first >> 16 | bits_as<uint32_t>(static_cast<float>(codes[16 + i]));
+  }
+}
+
 // Register blocking: how many accumulators fit beside the operands.
 constexpr int kMaxRowBlock = 3;
 constexpr int tiles_for_rows(int rows) { return rows == 1 ? 2 : 1; }
-constexpr int kScoreRows = 1;  // attention: rows of scores, rows and vectors of values
-constexpr int kValueRows = 2;
+constexpr int kScoreRows = 1;  // attention: rows and vectors of scores, of values
+constexpr int kScoreVecs = 1;
+constexpr int kValueRows = 1;
 constexpr int kValueVecs = 1;
 
 }  // namespace

@@ -10,9 +10,8 @@ namespace inglenook {
 namespace {
 
 size_t layer_bytes(const AttentionLayer& layer, const CacheLayout& cache) {
-  const size_t value_bytes = cache.kind == CacheKind::f32 ? 4 : 2;
-  return align_up(static_cast<size_t>(cache.num_blocks * cache.block_size * layer.num_kv_heads * layer.head_dim) *
-                  value_bytes);
+  return align_up(static_cast<size_t>(cache.num_blocks * layer.num_kv_heads *
+                                      cache_record_bytes(cache.kind, layer.head_dim, cache.block_size)));
 }
 
 struct AttentionSizes {  // the largest of any layer; the scratch is lent to gated linears, too
@@ -24,7 +23,7 @@ AttentionSizes attention_sizes(const Program& program, const CacheLayout& cache,
   sizes.scratch_floats = kGatedFloats;
   for (const AttentionLayer& layer : program.layers) {
     const int64_t group = layer.num_heads / layer.num_kv_heads;
-    sizes.scratch_floats = std::max(sizes.scratch_floats, attend_scratch_floats(layer.head_dim, cache.block_size));
+    sizes.scratch_floats = std::max(sizes.scratch_floats, attend_scratch_floats(layer.head_dim));
     sizes.num_kv_heads = std::max(sizes.num_kv_heads, layer.num_kv_heads);
     if (group <= kAttendRows)
       sizes.partial_floats = std::max(sizes.partial_floats, attend_partial_floats(group, layer.head_dim));
@@ -41,7 +40,7 @@ size_t scratch_bytes(const AttentionSizes& sizes, int threads) {
 }
 
 size_t cache_bytes(const Program& program, const CacheLayout& cache) {
-  size_t bytes = kAlignment;  // a kernel may load a vector that begins in the last row and ends behind it
+  size_t bytes = kAlignment;  // some, even without attention: a tape without a cache is a closed one
   for (const AttentionLayer& layer : program.layers) bytes += 2 * layer_bytes(layer, cache);
   return bytes;
 }
@@ -76,17 +75,16 @@ Tape::Tape(const Program& program, const CacheLayout& cache, const TapeLimits& l
   max_partials_ = sizes.max_partials;
   max_num_kv_heads_ = sizes.num_kv_heads;
   partials_ = reinterpret_cast<float*>(scratch_.data()) + scratch_floats_ * pool_.num_threads();
-  partitions_left_ = std::make_unique<std::atomic<int32_t>[]>(max_partials_);
+  runs_left_ = std::make_unique<std::atomic<int32_t>[]>(max_partials_);
   size_t offset = 0;
   for (const AttentionLayer& layer : program.layers) {
-    cache_offsets_.push_back(offset);
+    cache_places_.push_back({offset, offset + layer_bytes(layer, cache)});
     offset += 2 * layer_bytes(layer, cache);
     const int64_t group = layer.num_heads / layer.num_kv_heads;
     if (std::any_of(attend_works_.begin(), attend_works_.end(), [&](const AttendWork& w) { return w.group == group; }))
       continue;
-    attend_works_.push_back({group, false, {}, {}});
+    attend_works_.push_back({group, false, 1, {}});
     attend_works_.back().pieces.reserve(limits.max_num_tokens);
-    attend_works_.back().partition_starts.reserve(limits.max_num_tokens + 1);
   }
 }
 
@@ -122,36 +120,6 @@ PreparedRows Tape::prepared(int32_t index) const {
   return rows;
 }
 
-AttentionArgs Tape::attention_args(const Op& op) const {
-  const AttentionLayer& layer = program_.layers[op.index];
-  AttentionArgs args{};
-  args.num_heads = layer.num_heads;
-  args.num_kv_heads = layer.num_kv_heads;
-  args.head_dim = layer.head_dim;
-  args.block_size = cache_layout_.block_size;
-  args.scale = layer.scale;
-  args.sliding_window = layer.sliding_window;
-  args.softcap = layer.softcap;
-  args.cache_kind = cache_layout_.kind;
-  args.keys = cache_.data() + cache_offsets_[op.index];
-  args.values = args.keys + layer_bytes(layer, cache_layout_);
-  args.k = at(op.y);
-  args.k_stride = stride(op.y);
-  args.v = at(op.z);
-  args.v_stride = stride(op.z);
-  if (op.kind == OpKind::attention) {
-    args.q = at(op.x);
-    args.q_stride = stride(op.x);
-    args.out = at(op.out);
-    args.out_stride = stride(op.out);
-  }
-  args.slot_mapping = step_.slot_mapping;
-  args.positions = step_.positions;
-  args.block_tables = step_.block_tables;
-  args.max_blocks = step_.max_blocks;
-  return args;
-}
-
 // --- how a step is cut into chunks -----------------------------------------------------------------------------------
 
 // A measure of the work in one row of a rows stage: values that are written, exponentials counted as several. 0 where
@@ -174,39 +142,6 @@ int64_t Tape::row_cost(const Stage& stage) const {
   return cost;
 }
 
-Tape::AttendWork& Tape::attend_work(int64_t layer) {
-  const int64_t group = program_.layers[layer].num_heads / program_.layers[layer].num_kv_heads;
-  return *std::find_if(attend_works_.begin(), attend_works_.end(),
-                       [group](const AttendWork& work) { return work.group == group; });
-}
-
-void Tape::plan_attend(AttendWork& work) {
-  const int64_t step_tokens = std::max<int64_t>(1, kAttendRows / work.group);
-  work.pieces.clear();
-  work.partition_starts.clear();
-  int32_t num_items = 0;
-  bool are_single = work.group <= kAttendRows;
-  for (int32_t sequence = 0; sequence < step_.num_sequences; ++sequence) {
-    // The end of a prompt sees the most keys, so it goes first.
-    for (int64_t end = step_.query_starts[sequence + 1]; end > step_.query_starts[sequence];) {
-      const int64_t begin = std::max<int64_t>(step_.query_starts[sequence], end - step_tokens);
-      work.pieces.push_back({sequence, static_cast<int32_t>(begin), static_cast<int32_t>(end)});
-      work.partition_starts.push_back(num_items);
-      num_items += static_cast<int32_t>(step_.positions[end - 1] / kPartitionKeys + 1);
-      are_single &= end - begin == 1;
-      end = begin;
-    }
-  }
-  work.partition_starts.push_back(num_items);
-  const int64_t num_pieces = static_cast<int64_t>(work.pieces.size());
-  work.is_split = are_single && num_items > num_pieces && num_pieces < 2 * pool_.num_threads() &&
-                  num_items * max_num_kv_heads_ <= max_partials_;
-  if (!work.is_split) return;
-  for (int64_t i = 0; i < num_pieces; ++i)
-    for (int64_t kv_head = 0; kv_head < max_num_kv_heads_; ++kv_head)
-      partitions_left_[i * max_num_kv_heads_ + kv_head] = work.partition_starts[i + 1] - work.partition_starts[i];
-}
-
 int32_t Tape::chunks_of(const Stage& stage, int index) const {
   const int64_t rows = num_rows(stage.rows);
   if (rows == 0) return 0;
@@ -227,9 +162,7 @@ void Tape::plan_chunks() {
       continue;
     }
     const int32_t layer = plan_.ops[stage.op_begin].index;
-    const AttendWork& work = attend_work(layer);
-    const int64_t items = work.is_split ? work.partition_starts.back() : static_cast<int64_t>(work.pieces.size());
-    num_chunks_[i] = static_cast<int32_t>(items * program_.layers[layer].num_kv_heads);
+    num_chunks_[i] = attend_chunks(attend_work(layer), program_.layers[layer]);
   }
 }
 

@@ -66,12 +66,13 @@ class Tape final : private StageRunner {
  private:
   struct QueryPiece {  // tokens of one sequence that attention computes together
     int32_t sequence, token_begin, token_end;
+    int32_t first_partition, num_partitions;  // first: counted over all pieces
   };
   struct AttendWork {  // of all layers whose heads are grouped alike
     int64_t group;
-    bool is_split;  // items are single partitions, merged by whoever finishes a piece's last one
+    bool are_single;   // pieces are of one token
+    int64_t num_runs;  // of partitions, into which each piece is split
     std::vector<QueryPiece> pieces;
-    std::vector<int32_t> partition_starts;  // [pieces + 1]: the first item of each
   };
 
   void run_chunk(int stage, int chunk, int thread) noexcept override;
@@ -81,13 +82,16 @@ class Tape final : private StageRunner {
   void run_gated(const Stage& stage, const Range& of_rows, const Range& of_tiles, int thread);
   void run_gated_panels(const Stage& stage, const Range& of_rows, const Range& of_tiles, float* scratch);
   void run_prepare(const Op& op, PreparedRows rows, const Range& of_rows, const Range& of_inputs);
-  void run_attend(const Op& op, int chunk, int thread);
-  void run_attend_partition(const AttentionArgs& args, const Op& op, int chunk, int thread);
+  void run_attend(const Op& op, int stage, int chunk, int thread);
+  void finish_run(const AttendWork& work, const AttentionArgs& args, int64_t index, float* scratch);
+  AttendItem attend_item(const AttendWork& work, const AttentionArgs& args, int64_t index) const;
+  float* partials_of(const AttendWork& work, const AttentionArgs& args, const QueryPiece& piece, int64_t kv_head) const;
   void fill_rope_table(const Op& op, int64_t row_begin, int64_t row_end);
 
   void plan_chunks();
   void plan_tiles(int stage);
   void plan_attend(AttendWork& work);
+  int32_t attend_chunks(const AttendWork& work, const AttentionLayer& layer) const;
   int32_t chunks_of(const Stage& stage, int index) const;
   int64_t row_cost(const Stage& stage) const;
 
@@ -113,8 +117,11 @@ class Tape final : private StageRunner {
   std::vector<PackedWeight> matrices_;
   std::vector<const float*> vectors_;
   Memory arena_, cache_, scratch_;
-  std::vector<size_t> cache_offsets_;  // [layer]: keys; values follow
-  int64_t scratch_floats_ = 0;         // of one thread: for attention, or for gated linears
+  struct CachePlace {
+    size_t keys, values;  // offsets
+  };
+  std::vector<CachePlace> cache_places_;  // [layer]
+  int64_t scratch_floats_ = 0;  // of one thread: for attention, or for gated linears
   float* partials_ = nullptr;
   int64_t max_partials_ = 0, partial_floats_ = 0, max_num_kv_heads_ = 0;
 
@@ -125,7 +132,8 @@ class Tape final : private StageRunner {
   std::vector<std::vector<int32_t>> tile_bounds_;  // [stage]: where a linear is cut, see tape_linear.cpp
   std::vector<int64_t> row_costs_;                 // [stage]
   std::vector<AttendWork> attend_works_;
-  std::unique_ptr<std::atomic<int32_t>[]> partitions_left_;  // [piece * max_num_kv_heads_ + kv_head]
+  static constexpr int64_t kDecodeChunks = 16;        // of attention, for each thread
+  std::unique_ptr<std::atomic<int32_t>[]> runs_left_;  // [kv_head * pieces + piece]
 
   Step step_{};
   std::vector<int32_t> num_chunks_;  // [stage], of this step

@@ -24,39 +24,10 @@ void Tape::run_chunk(int index, int chunk, int thread) noexcept {
   const Stage& stage = plan_.stages[index];
   const Op& op = plan_.ops[stage.op_begin];
   if (stage.kind == StageKind::linear || stage.kind == StageKind::gated) return run_linear(index, chunk, thread);
-  if (stage.kind == StageKind::attend) return run_attend(op, chunk, thread);
+  if (stage.kind == StageKind::attend) return run_attend(op, index, chunk, thread);
   const int64_t rows = num_rows(stage.rows), chunks = num_chunks_[index];
   const int64_t row_begin = rows * chunk / chunks, row_end = rows * (chunk + 1) / chunks;
   for (int32_t i = stage.op_begin; i < stage.op_end; ++i) run_rows(plan_.ops[i], row_begin, row_end);
-}
-
-void Tape::run_attend(const Op& op, int chunk, int thread) {
-  const AttentionArgs args = attention_args(op);
-  const AttendWork& work = attend_work(op.index);
-  if (work.is_split) return run_attend_partition(args, op, chunk, thread);
-  const QueryPiece& piece = work.pieces[chunk / args.num_kv_heads];
-  kernels_.attend(args, piece.sequence, chunk % args.num_kv_heads, piece.token_begin, piece.token_end,
-                  scratch_of(thread));
-}
-
-// The partials of one piece and kv head lie one after another; whoever computes the last of them merges them all.
-void Tape::run_attend_partition(const AttentionArgs& args, const Op& op, int chunk, int thread) {
-  const AttendWork& work = attend_work(op.index);
-  const int64_t kv_head = chunk % args.num_kv_heads;
-  const int32_t item = static_cast<int32_t>(chunk / args.num_kv_heads);
-  const auto next = std::upper_bound(work.partition_starts.begin(), work.partition_starts.end(), item);
-  const int64_t index = next - work.partition_starts.begin() - 1;
-  const int64_t first = work.partition_starts[index], count = *next - first;
-  const QueryPiece& piece = work.pieces[index];
-  float* scratch = scratch_of(thread);
-  const int64_t partial_floats = attend_partial_floats(work.group, args.head_dim);
-  float* partials = partials_ + (first * args.num_kv_heads + kv_head * count) * partial_floats;
-  kernels_.attend_partition(args, piece.sequence, kv_head, piece.token_begin, item - first,
-                            partials + (item - first) * partial_floats, scratch);
-  std::atomic<int32_t>& left = partitions_left_[index * max_num_kv_heads_ + kv_head];
-  if (left.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  left.store(static_cast<int32_t>(count), std::memory_order_relaxed);  // for the next layer
-  kernels_.merge_partitions(args, kv_head, piece.token_begin, partials, count, scratch);
 }
 
 void Tape::run_rows(const Op& op, int64_t row_begin, int64_t row_end) {

@@ -21,6 +21,19 @@ inline Vec exp(Vec x) {
   return times_power_of_two(p + splat(1.0f), n);
 }
 
+// 2^x for x <= 0, exactly 1 at 0. Below -150 it is 0.
+inline Vec exp2(Vec x) {
+  x = max(splat(-150.0f), x);
+  const Vec n = round(x);
+  const Vec r = x - n;
+  Vec p = splat(0.001326472f);
+  p = fma(p, r, splat(0.009671513f));
+  p = fma(p, r, splat(0.055507336f));
+  p = fma(p, r, splat(0.24022242f));
+  p = fma(p, r, splat(0.693147f));
+  return times_power_of_two(fma(p, r, splat(1.0f)), n);
+}
+
 inline Vec tanh(Vec x) {
   const Vec size = abs(x);
   const Vec s = x * x;

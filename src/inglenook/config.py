@@ -14,7 +14,7 @@ from inglenook.cgroups import control_groups
 from inglenook.errors import ConfigError
 
 DType = Literal["auto", "float32", "float16", "bfloat16", "float", "half"]  # half and float: short names, as in vLLM
-KVCacheDType = Literal["auto", "float32", "float16"]
+KVCacheDType = Literal["auto", "float32", "float16", "bfloat16", "q8"]
 Quantization = Literal["q8", "q4"]
 LoadFormat = Literal["auto", "gguf", "safetensors", "dummy"]
 Device = Literal["auto", "cpu", "torch"]
@@ -79,7 +79,11 @@ class EngineSettings:
     kv_cache_memory_bytes: int | None = setting(
         None, "Memory for the key-value cache (suffixes K, M, G allowed).", is_bytes=True, minimum=1
     )
-    kv_cache_dtype: KVCacheDType = setting("auto", "Format of keys and values in the cache.")
+    kv_cache_dtype: KVCacheDType = setting(
+        "auto",
+        "Format of keys and values in the cache; q8 (int8 with a scale per token and head) takes half of 16 bits. "
+        "auto: bfloat16, and float32 where all weights are.",
+    )
     block_size: int = setting(32, "Tokens in a block of the key-value cache.", choices=(16, 32))
     enable_prefix_caching: bool = setting(
         True, "Reuse the computed blocks of a prompt that begins like an earlier one."

@@ -212,9 +212,9 @@ def test_residual_sums(isa: str) -> None:
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_attention(isa: str, data: st.DataObject) -> None:
-    group, num_kv_heads = data.draw(st.sampled_from([(1, 1), (1, 3), (3, 2), (4, 2), (7, 1), (50, 1)]))
+    group, num_kv_heads = data.draw(st.sampled_from([(1, 1), (1, 3), (3, 2), (4, 2), (7, 1), (130, 1)]))
     head_dim = data.draw(st.sampled_from([8, 24, 64, 80, 128]))
-    dtype = data.draw(st.sampled_from(["f32", "f16"]))
+    dtype = data.draw(st.sampled_from(["f32", "f16", "bf16", "q8"]))
     block_size = data.draw(st.sampled_from([16, 32]))
     num_rows = data.draw(st.integers(1, 80))
     window = data.draw(st.one_of(st.none(), st.integers(1, 70)))
@@ -232,7 +232,8 @@ def test_attention(isa: str, data: st.DataObject) -> None:
     executor = NativeExecutor(
         program, tensors, threads=2, weight_format=always("f32"), isa=isa, **executor_arguments(num_rows, cache)
     )
-    assert_close(run_rows(executor, num_rows, cache), reference(program, tensors, num_rows, cache), 2e-6)
+    tolerance = 2e-6 if dtype in ("f32", "f16") else 1e-2  # bf16 rounds each probability to 1 in 256
+    assert_close(run_rows(executor, num_rows, cache), reference(program, tensors, num_rows, cache), tolerance)
 
 
 def test_keys_and_values_too_large_for_float16_saturate(isa: str) -> None:

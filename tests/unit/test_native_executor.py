@@ -260,7 +260,7 @@ def test_unknown_instruction_set_and_block_size() -> None:
 
 
 def test_the_estimate_is_what_is_allocated() -> None:
-    for cache in (CACHE, CacheSpec(10, 32, "f32")):
+    for cache in (CACHE, CacheSpec(10, 32, "f32"), CacheSpec(10, 32, "q8")):
         native = open_with(cache=cache, max_num_tokens=100, max_num_selected=3, threads=2)
         assert memory_estimate(PROGRAM, cache, 100, 3, threads=2) == native.memory_bytes
     more = replace(CACHE, num_blocks=CACHE.num_blocks + 512)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from inglenook.checkpoint.checkpoint import (
     Checkpoint,
@@ -16,7 +16,7 @@ from inglenook.checkpoint.checkpoint import (
     unused_tensors,
 )
 from inglenook.checkpoint.dummy import DummyEncoding, dummy_config, parse_dummy
-from inglenook.config import EngineSettings, ModelSettings, Quantization, resolve
+from inglenook.config import EngineSettings, KVCacheDType, ModelSettings, Quantization, resolve
 from inglenook.engine.async_engine import AsyncEngine
 from inglenook.engine.budget import StepBudget
 from inglenook.engine.engine import Engine, Runner
@@ -26,7 +26,7 @@ from inglenook.engine.plan import MemoryNeeds, Plan, make_plan
 from inglenook.engine.scheduler import Scheduler
 from inglenook.errors import CheckpointError, ConfigError
 from inglenook.models.registry import ModelConfig, build_program, read_config
-from inglenook.ops.program import CacheSpec, Executor, Program, kv_bytes_per_block
+from inglenook.ops.program import CacheDType, CacheSpec, Executor, Program, kv_bytes_per_block
 from inglenook.ops.weights import (
     FLOAT_FORMATS,
     HostTensor,
@@ -42,6 +42,12 @@ if TYPE_CHECKING:
     from inglenook.engine.speculative.speculator import Speculator
     from inglenook.ops.sampling import ThreadPool
 
+KV_CACHE_FORMATS: dict[KVCacheDType, CacheDType] = {
+    "float32": "f32",
+    "float16": "f16",
+    "bfloat16": "bf16",
+    "q8": "q8",
+}
 QUANTIZATIONS: tuple[Quantization, ...] = ("q8", "q4")
 MAX_NAMED_TENSORS = 5  # in an error
 MAX_SPECULATIVE_ROWS = 16  # of a step with drafts: by then no processor reads weights for longer than it multiplies
@@ -187,11 +193,11 @@ class _Loading:
         return CacheSpec(num_blocks, self.engine.block_size, self.kv_dtype)
 
     @property
-    def kv_dtype(self) -> Literal["f32", "f16"]:
+    def kv_dtype(self) -> CacheDType:
         """auto: 16 bits, and 32 where the weights have 32, since then precision was asked for."""
         if self.engine.kv_cache_dtype != "auto":
-            return "f32" if self.engine.kv_cache_dtype == "float32" else "f16"
-        return "f32" if self.matrix_bytes().keys() == {"f32"} else "f16"
+            return KV_CACHE_FORMATS[self.engine.kv_cache_dtype]
+        return "f32" if self.matrix_bytes().keys() == {"f32"} else "bf16"
 
     def kept_weights(self) -> dict[str, KeptWeight]:
         """Format and size of each weight of the program, as the native back end keeps it."""

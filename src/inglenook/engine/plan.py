@@ -89,7 +89,7 @@ def make_plan(
     model_max_len: int,
     model: str = "",
     weight_format: str = "",
-    kv_dtype: str = "f16",
+    kv_dtype: str = "bf16",
 ) -> Plan:
     """Choose context and cache.
 

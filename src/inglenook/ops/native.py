@@ -34,6 +34,8 @@ from inglenook.ops.quantize import pack_matrix
 from inglenook.ops.weights import BLOCK_LAYOUTS, HostTensor, WeightFormat
 
 _ACTIVATIONS = ("silu", "gelu", "gelu_tanh")  # in the order of the native enum
+MAX_QUANTIZED_HEAD = 256  # kMaxQuantizedHead
+_CACHE_KINDS = ("f32", "f16", "bf16", "q8")  # the same
 
 
 def available_isas() -> list[str]:
@@ -55,7 +57,7 @@ def memory_estimate(
             recorded,
             cache.num_blocks,
             cache.block_size,
-            cache.dtype == "f16",
+            _CACHE_KINDS.index(cache.dtype),
             max_num_tokens,
             max_num_selected,
             threads,
@@ -91,6 +93,13 @@ class NativeExecutor:
             )
         if cache.block_size not in (16, 32):
             raise ConfigError(f"block_size is {cache.block_size}; it must be 16 or 32.", param="block_size")
+        widest = max((spec.head_dim for spec in program.kv_layers), default=0)
+        if cache.dtype == "q8" and widest > MAX_QUANTIZED_HEAD:
+            raise ConfigError(
+                f"A q8 key-value cache holds heads of at most {MAX_QUANTIZED_HEAD} values; the model's have {widest}. "
+                "Take another kv_cache_dtype.",
+                param="kv_cache_dtype",
+            )
         recorded, slots = _record(program)
         self._slots = slots
         self._store = _native.WeightStore(threads)
@@ -99,7 +108,7 @@ class NativeExecutor:
             recorded,
             num_blocks=cache.num_blocks,
             block_size=cache.block_size,
-            is_f16=cache.dtype == "f16",
+            cache_kind=_CACHE_KINDS.index(cache.dtype),
             max_num_tokens=max_num_tokens,
             max_num_selected=max_num_selected,
             threads=threads,

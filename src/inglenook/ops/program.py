@@ -16,6 +16,7 @@ import numpy.typing as npt
 Rows = Literal["tokens", "selected"]
 Activation = Literal["silu", "gelu", "gelu_tanh"]
 RopeStyle = Literal["half", "interleaved"]
+CacheDType = Literal["f32", "f16", "bf16", "q8"]
 
 
 @dataclass(frozen=True)
@@ -265,17 +266,24 @@ class Program:
 
 @dataclass(frozen=True)
 class CacheSpec:
-    """The paged key-value cache: `num_blocks` blocks of `block_size` tokens in every layer."""
+    """The paged key-value cache: `num_blocks` blocks of `block_size` tokens in every layer.
+
+    bf16 rounds queries, keys, values and probabilities to bfloat16, which processors multiply fastest. q8 does, too, but
+    keeps keys and values as int8 codes with a float32 scale per token and head: scale = max |x| / 127.
+    """
 
     num_blocks: int
     block_size: int
-    dtype: Literal["f32", "f16"]
+    dtype: CacheDType
 
 
 def kv_bytes_per_block(program: Program, cache: CacheSpec) -> int:
     """Bytes of one block of the cache, keys and values of all layers."""
-    num_values = sum(2 * spec.num_kv_heads * spec.head_dim for spec in program.kv_layers) * cache.block_size
-    return num_values * (2 if cache.dtype == "f16" else 4)
+    value_bytes = {"f32": 4, "f16": 2, "bf16": 2, "q8": 1}[cache.dtype]
+    scale_bytes = 4 if cache.dtype == "q8" else 0
+    return cache.block_size * sum(
+        2 * spec.num_kv_heads * (-(-spec.head_dim // 16) * 16 * value_bytes + scale_bytes) for spec in program.kv_layers
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from inglenook.ops.program import (
     Attention,
     AttentionSpec,
     Buffer,
+    CacheDType,
     CacheSpec,
     Embed,
     Linear,
@@ -33,6 +34,7 @@ from inglenook.ops.program import (
 from inglenook.ops.weights import HostTensor, WeightFormat
 
 LARGEST_F16 = 65504.0
+LOG2_E = 1.44269504
 ACTIVATIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
     "silu": F.silu,
     "gelu": F.gelu,
@@ -49,13 +51,14 @@ class LoadedWeight:
 
 
 class KVCache:
-    """Keys and values of every layer, [num_slots, num_kv_heads, head_dim] each."""
+    """Keys and values of every layer, [num_slots, num_kv_heads, head_dim] each. q8 is kept as it decodes."""
 
     def __init__(self, layers: Sequence[AttentionSpec], spec: CacheSpec, device: str) -> None:
-        dtype = torch.float16 if spec.dtype == "f16" else torch.float32
+        dtype = {"f16": torch.float16, "bf16": torch.bfloat16}.get(spec.dtype, torch.float32)
         num_slots = spec.num_blocks * spec.block_size
         shapes = [(num_slots, layer.num_kv_heads, layer.head_dim) for layer in layers]
         self.block_size = spec.block_size
+        self.format = spec.dtype
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for shape in shapes]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for shape in shapes]
 
@@ -162,14 +165,16 @@ def attention(op: Attention, step: Step) -> None:
     spec, cache = op.spec, step.state.cache
     keys, values = cache.keys[spec.layer], cache.values[spec.layer]
     slots = step.index("slot_mapping")
-    keys[slots] = to_cache(split_heads(step[op.k], spec.head_dim), keys.dtype)
-    values[slots] = to_cache(split_heads(step[op.v], spec.head_dim), values.dtype)
+    keys[slots] = to_cache(split_heads(step[op.k], spec.head_dim), cache.format).to(keys.dtype)
+    values[slots] = to_cache(split_heads(step[op.v], spec.head_dim), cache.format).to(values.dtype)
     out = torch.empty_like(step[op.q])
     starts = step.input.query_starts.tolist()
     for sequence, length in enumerate(step.input.context_lengths.tolist()):
         rows = slice(starts[sequence], starts[sequence + 1])
         slots = sequence_slots(step.index("block_tables")[sequence], cache.block_size, length)
-        q = split_heads(step[op.q][rows], spec.head_dim)
+        q = split_heads(step[op.q][rows], spec.head_dim) * spec.scale
+        if cache.format in ("bf16", "q8"):  # as bf16 dot products round; times log2 e, since exponentials are powers of 2
+            q = (q * LOG2_E).bfloat16().float() / LOG2_E
         positions = step.index("positions")[rows]
         out[rows] = attend(q, keys[slots].float(), values[slots].float(), positions, spec).flatten(1)
     step[op.out] = out
@@ -180,9 +185,14 @@ def split_heads(x: torch.Tensor, head_dim: int) -> torch.Tensor:
     return x.view(len(x), x.shape[1] // head_dim, head_dim)
 
 
-def to_cache(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def to_cache(x: torch.Tensor, format: CacheDType) -> torch.Tensor:
+    """x, [tokens, heads, head_dim], as the cache's format rounds it."""
+    if format == "q8":
+        largest = x.abs().amax(dim=-1, keepdim=True)
+        inverse = torch.where(largest > 0, 127 / largest, 0)
+        return torch.round(x * inverse) * (largest / 127)
     # a value beyond half precision saturates: infinity would turn the whole sequence into NaN
-    return x.clamp(-LARGEST_F16, LARGEST_F16).to(dtype) if dtype == torch.float16 else x
+    return x.clamp(-LARGEST_F16, LARGEST_F16) if format == "f16" else x
 
 
 def sequence_slots(block_table: torch.Tensor, block_size: int, length: int) -> torch.Tensor:
@@ -194,10 +204,10 @@ def sequence_slots(block_table: torch.Tensor, block_size: int, length: int) -> t
 def attend(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, positions: torch.Tensor, spec: AttentionSpec
 ) -> torch.Tensor:
-    """q, result [tokens, heads, head_dim]; k, v [context, kv_heads, head_dim]; positions [tokens]."""
+    """q (scaled), result [tokens, heads, head_dim]; k, v [context, kv_heads, head_dim]; positions [tokens]."""
     group = spec.num_heads // spec.num_kv_heads
     k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    scores = torch.einsum("thd,shd->hts", q, k) * spec.scale
+    scores = torch.einsum("thd,shd->hts", q, k)
     if spec.softcap is not None:
         scores = spec.softcap * torch.tanh(scores / spec.softcap)
     key_positions = torch.arange(len(k), device=k.device)
