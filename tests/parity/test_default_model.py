@@ -1,6 +1,6 @@
 """The real default model: the native back end against transformers on the decoded weights, token by token.
 
-What differs is that native rounds activations to int8, and keys and values to half precision.
+What differs is that native rounds activations to int8, and what attention multiplies to bfloat16.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ PROMPTS = [
     CHAT.format("Why do cats purr?"),
 ]
 NUM_NEW_TOKENS = 64
-CACHE = CacheSpec(num_blocks=128, block_size=32, dtype="f16")
+CACHE = CacheSpec(num_blocks=128, block_size=32, dtype="bf16")
 
 
 @dataclass(frozen=True)

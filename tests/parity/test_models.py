@@ -23,14 +23,14 @@ from fixtures.tiny_models import TINY_MODELS, TOKENS, Encodings, save_tiny_gguf,
 from inglenook.checkpoint.checkpoint import open_checkpoint
 from inglenook.config import Quantization
 from inglenook.ops import _native
-from inglenook.ops.program import CacheSpec, Executor
+from inglenook.ops.program import CacheDType, CacheSpec, Executor
 from inglenook.ops.quantize import pack_matrix
 from inglenook.ops.weights import storage_format
 
 FLOAT_TOLERANCE = 2e-5  # up to 8e-6
 BF16_TOLERANCE = 6e-3  # up to 3.2e-3; against a reference that doesn't round activations, at least 1e-2
 INT8_TOLERANCE = 2e-2  # up to 1.3e-2; against a reference that doesn't round activations, at least 3.7e-2
-F16_CACHE_TOLERANCE = 2e-3
+CACHE_TOLERANCES: dict[CacheDType, float] = {"f16": 1e-3, "bf16": 1e-2, "q8": 2.2e-2}  # up to 7e-4, 7.5e-3, 1.75e-2
 ROPE_MODELS = ["llama", "llama-tied"]  # Llama 3's scaling and linear scaling
 T = GGMLQuantizationType
 MIXED: Encodings = {  # every encoding that there is, in one model
@@ -217,9 +217,10 @@ def assert_bits_stay(plain: Executor, varied: Executor) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("block_size", [16, 32])
-def test_half_precision_cache(folder: Callable[..., Path], backend: str, block_size: int) -> None:
+@pytest.mark.parametrize("dtype", CACHE_TOLERANCES)
+def test_narrow_caches(folder: Callable[..., Path], backend: str, block_size: int, dtype: CacheDType) -> None:
     path = folder("llama")
-    cache = CacheSpec(num_blocks=12, block_size=block_size, dtype="f16")
+    cache = CacheSpec(num_blocks=12, block_size=block_size, dtype=dtype)
     logits = run_plainly(open_executor(path, backend, cache=cache), cache=cache)
-    error = relative_error(logits, logits_of(load_reference(path), PROMPT))
-    assert FLOAT_TOLERANCE < error < F16_CACHE_TOLERANCE  # the cache is half precision indeed
+    error = rms_error(logits, logits_of(load_reference(path), PROMPT))
+    assert FLOAT_TOLERANCE < error < CACHE_TOLERANCES[dtype]  # the cache is narrower indeed

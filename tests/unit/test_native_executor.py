@@ -18,10 +18,11 @@ from fixtures.steps import PagedSequences, run_in_chunks
 from fixtures.two_layers import HIDDEN, VOCABULARY, random_weights, two_layer_program
 from inglenook.errors import CheckpointError, ConfigError, EngineError
 from inglenook.ops.native import NativeExecutor, available_isas, default_isa, memory_estimate
-from inglenook.ops.program import CacheSpec, StepInput, kv_bytes_per_block
+from inglenook.ops.program import CacheDType, CacheSpec, StepInput, kv_bytes_per_block
 from inglenook.ops.weights import WeightFormat
 
 CACHE = CacheSpec(num_blocks=160, block_size=16, dtype="f16")
+CACHE_DTYPES: list[CacheDType] = ["f32", "f16", "bf16", "q8"]
 MAX_NUM_TOKENS = 600
 FORMATS: list[WeightFormat] = ["f32", "bf16", "q8"]
 PROGRAM = two_layer_program()
@@ -29,11 +30,11 @@ WEIGHTS = random_weights(PROGRAM)
 
 
 @lru_cache
-def executor(isa: str, format: WeightFormat = "f32", threads: int = 2) -> NativeExecutor:
+def executor(isa: str, format: WeightFormat = "f32", threads: int = 2, dtype: CacheDType = "f16") -> NativeExecutor:
     return NativeExecutor(
         PROGRAM,
         WEIGHTS,
-        cache=CACHE,
+        cache=replace(CACHE, dtype=dtype),
         max_num_tokens=MAX_NUM_TOKENS,
         max_num_selected=MAX_NUM_TOKENS,
         threads=threads,
@@ -56,11 +57,13 @@ def run_alone(
 # --- the same row, the same bits ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    ("format", "dtype"), [*((format, "f16") for format in FORMATS), ("f32", "f32"), ("f32", "bf16"), ("f32", "q8")]
+)
 @pytest.mark.parametrize("isa", available_isas())
-def test_chunks_and_neighbours_change_nothing(isa: str, format: WeightFormat) -> None:
+def test_chunks_and_neighbours_change_nothing(isa: str, format: WeightFormat, dtype: CacheDType) -> None:
     prompts = [random_prompt(120, seed) for seed in range(4)]
-    native = executor(isa, format)
+    native = executor(isa, format, dtype=dtype)
     expected = [run_alone(native, prompt, [120]) for prompt in prompts]
     for size in (1, 7, 50):
         chunks = [size] * -(-120 // size)
@@ -81,10 +84,12 @@ def test_random_schedules_change_nothing(data: st.DataObject) -> None:
         cuts = data.draw(st.lists(st.integers(0, len(prompt)), max_size=6))
         sizes = np.diff([0, *sorted(cuts), len(prompt)])
         schedule.append(sizes[sizes > 0].tolist())
-    native = executor(default_isa(), "q8", data.draw(st.sampled_from([1, 2, 16])))
+    dtype = data.draw(st.sampled_from(CACHE_DTYPES))
+    native = executor(default_isa(), "q8", data.draw(st.sampled_from([1, 2, 16])), dtype)
     together = run_in_chunks(native, PagedSequences(CACHE, num_sequences, 60, seed=3), prompts, schedule)
+    plain = executor(default_isa(), "q8", dtype=dtype)
     for actual, prompt in zip(together, prompts, strict=True):
-        np.testing.assert_array_equal(actual, run_alone(executor(default_isa(), "q8"), prompt, [len(prompt)]))
+        np.testing.assert_array_equal(actual, run_alone(plain, prompt, [len(prompt)]))
 
 
 @pytest.mark.parametrize("isa", available_isas())
@@ -96,20 +101,21 @@ def test_threads_change_nothing(isa: str) -> None:
         np.testing.assert_array_equal(run_alone(executor(isa, "bf16", threads), prompt, chunks), expected)
 
 
+@pytest.mark.parametrize("dtype", CACHE_DTYPES)
 @pytest.mark.parametrize("isa", available_isas())
-def test_a_long_context_is_shared_among_threads_without_a_trace(isa: str) -> None:
+def test_a_long_context_is_shared_among_threads_without_a_trace(isa: str, dtype: CacheDType) -> None:
     """A decode of four partitions: its threads split it when it is alone, not beside seven others."""
     prompt = random_prompt(1600)
     chunks = [600, 600, 300, *[1] * 40, 60]
-    alone = run_alone(executor(isa), prompt, chunks)
+    alone = run_alone(executor(isa, dtype=dtype), prompt, chunks)
     with_others = run_in_chunks(
-        executor(isa),
+        executor(isa, dtype=dtype),
         PagedSequences(CacheSpec(160, 16, "f16"), 1, 1600),
         [prompt],
         [[550, 550, 440, 60]],
     )[0]
     np.testing.assert_array_equal(alone, with_others)
-    np.testing.assert_array_equal(alone[-200:], run_alone(executor(isa, threads=1), prompt, chunks)[-200:])
+    np.testing.assert_array_equal(alone[-200:], run_alone(executor(isa, threads=1, dtype=dtype), prompt, chunks)[-200:])
 
 
 def test_instruction_sets_agree() -> None:
@@ -120,10 +126,11 @@ def test_instruction_sets_agree() -> None:
             np.testing.assert_allclose(other, logits[0], atol=(1e-3 if format == "f32" else 3e-2) * logits[0].max())
 
 
+@pytest.mark.parametrize("dtype", CACHE_DTYPES)
 @pytest.mark.parametrize("isa", available_isas())
-def test_what_a_block_held_before_does_not_matter(isa: str) -> None:
+def test_what_a_block_held_before_does_not_matter(isa: str, dtype: CacheDType) -> None:
     """Not even NaN, left behind by a sequence that had the block before."""
-    cache = CacheSpec(4, 16, "f32")
+    cache = CacheSpec(4, 16, dtype)
     embedding = WEIGHTS["embedding"].data.view(np.float32).reshape(VOCABULARY, HIDDEN).copy()
     embedding[96] = np.nan
     native = open_with(weights={**WEIGHTS, "embedding": float_tensor("embedding", embedding)}, cache=cache, isa=isa)

@@ -71,7 +71,7 @@ class StepCost:
         return max(reading, self.operations(num_tokens, num_selected) / peak)
 
 
-def step_cost(program: Program, kept: Mapping[str, KeptWeight], *, kv_dtype: str = "f16") -> StepCost:
+def step_cost(program: Program, kept: Mapping[str, KeptWeight], *, kv_dtype: str = "bf16") -> StepCost:
     """`kept` says in which format each weight lies in memory, and how large it is."""
     matrices = []
     layers = []
@@ -86,7 +86,7 @@ def step_cost(program: Program, kept: Mapping[str, KeptWeight], *, kv_dtype: str
     return StepCost(tuple(matrices), tuple(layers), _VALUE_BYTES[kv_dtype])
 
 
-_VALUE_BYTES = {"f32": 4.0, "f16": 2.0}
+_VALUE_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8": 1.0625}  # q8: with the scale of a head of 64
 
 
 def _seen_keys(spec: AttentionSpec, num_tokens: int) -> int:

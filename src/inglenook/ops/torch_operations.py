@@ -173,7 +173,10 @@ def attention(op: Attention, step: Step) -> None:
         rows = slice(starts[sequence], starts[sequence + 1])
         slots = sequence_slots(step.index("block_tables")[sequence], cache.block_size, length)
         q = split_heads(step[op.q][rows], spec.head_dim) * spec.scale
-        if cache.format in ("bf16", "q8"):  # as bf16 dot products round; times log2 e, since exponentials are powers of 2
+        if cache.format in (
+            "bf16",
+            "q8",
+        ):  # as bf16 dot products round; times log2 e, since exponentials are powers of 2
             q = (q * LOG2_E).bfloat16().float() / LOG2_E
         positions = step.index("positions")[rows]
         out[rows] = attend(q, keys[slots].float(), values[slots].float(), positions, spec).flatten(1)
