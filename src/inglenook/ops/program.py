@@ -268,7 +268,7 @@ class Program:
 class CacheSpec:
     """The paged key-value cache: `num_blocks` blocks of `block_size` tokens in every layer.
 
-    bf16 rounds queries, keys, values and probabilities to bfloat16, which processors multiply fastest. q8 does, too, but
+    bf16 rounds queries, keys, values and probabilities to bfloat16, which processors multiply fastest. So does q8, but
     keeps keys and values as int8 codes with a float32 scale per token and head: scale = max |x| / 127.
     """
 
