@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-MAX_STRETCH = 2.2  # a step with prompt tokens aims at this many times the time of one without
+MAX_STRETCH = 1.8  # a step with prompt tokens aims at this many times the time of one without
 FIRST_PROMPT_TOKENS = 4  # beside decodes, while nothing is known of what a token takes
 LEAST_TOKEN_SECONDS = 1e-9
-NUM_QUIET_STEPS = 5  # whose median is the time of a step without prompt tokens
-QUIET_EVERY = 64  # steps: while prompts keep coming, one goes without, so that its time stays known
+NUM_QUIET_STEPS = 3  # whose median is the time of a step without prompt tokens
+QUIET_EVERY = 24  # steps: while prompts keep coming, one goes without, so that its time stays known
 QUIET_EVERY_AT_FIRST = 4
 
 
@@ -31,7 +31,7 @@ class StepBudget:
         if num_decodes == 0:
             return None
         known = self._quiet.get(_roughly(num_decodes), ())
-        every = QUIET_EVERY if len(known) >= 3 else QUIET_EVERY_AT_FIRST
+        every = QUIET_EVERY if len(known) == NUM_QUIET_STEPS else QUIET_EVERY_AT_FIRST
         if not known or self._num_since_quiet >= every:
             return 0.0
         return (MAX_STRETCH - 1) * median(known)

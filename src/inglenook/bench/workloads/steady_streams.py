@@ -26,7 +26,8 @@ SETTINGS = {"max_model_len": PROMPT_TOKENS}
 class Steady:
     """`stretch_p99`: the time between two tokens of a stream beside the prompt, as a multiple of their quiet median.
 
-    The streams' contexts grow meanwhile: the quiet median is a line between that before the prompt and that after it.
+    The streams' contexts grow meanwhile, and with them the quiet median: a line, over the number of tokens, from that
+    before the prompt to that after it.
     """
 
     quiet_before_s: float
@@ -91,11 +92,8 @@ def measure_steady(subject: Subject) -> Steady:
     finally:
         outputs.close()
     seconds = ended[0] - started
-    stretches = [
-        wait / (before + (after - before) * (arrival - started) / seconds)
-        for arrival, wait in zip(streams.arrivals, streams.waits, strict=True)
-        if started < arrival <= ended[0]
-    ]
+    waits = [w for at, w in zip(streams.arrivals, streams.waits, strict=True) if started < at <= ended[0]]
+    stretches = [wait / (before + (after - before) * i / len(waits)) for i, wait in enumerate(waits)]
     p50, p99 = np.percentile(stretches, (50, 99)).tolist()
     return Steady(before, after, p50, p99, num_prompt_tokens / seconds)
 
