@@ -1,15 +1,13 @@
-"""The choices of one request together: made, merged into one stream, summed up."""
+"""The choices of one request together: made, and summed up."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import replace
 
 from inglenook.backends.choice import Choice
 from inglenook.engine.request import EngineRequest
-from inglenook.types import Delta, Usage
+from inglenook.types import Usage
 
 
 def samples(request: EngineRequest, num_choices: int, first_index: int) -> list[EngineRequest]:
@@ -27,41 +25,6 @@ def samples(request: EngineRequest, num_choices: int, first_index: int) -> list[
             )
         )
     return requests
-
-
-async def merge(streams: Sequence[AsyncGenerator[Delta, None]]) -> AsyncGenerator[Delta, None]:
-    """Deltas of several choices in the order in which they come; the first error ends all."""
-    if len(streams) == 1:
-        async with aclosing(streams[0]) as deltas:
-            async for delta in deltas:
-                yield delta
-        return
-    ready: asyncio.Queue[Delta | Exception | None] = asyncio.Queue()
-
-    async def pump(stream: AsyncGenerator[Delta, None]) -> None:
-        try:
-            async with aclosing(stream) as deltas:
-                async for delta in deltas:
-                    ready.put_nowait(delta)
-            ready.put_nowait(None)
-        except Exception as error:
-            ready.put_nowait(error)
-
-    tasks = [asyncio.create_task(pump(stream)) for stream in streams]
-    try:
-        num_open = len(tasks)
-        while num_open:
-            item = await ready.get()
-            if isinstance(item, Exception):
-                raise item
-            if item is None:
-                num_open -= 1
-            else:
-                yield item
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def usage(prompts: Sequence[list[int]], choices: Sequence[Choice], num_choices: int) -> Usage:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from inglenook.backends.base import BackendStats
 from inglenook.backends.choice import Choice
-from inglenook.backends.choices import merge, usage
+from inglenook.backends.choices import usage
 from inglenook.backends.generation_config import GenerationConfig, read_generation_config
-from inglenook.backends.prepare import PreparedRequest, Preparer
+from inglenook.backends.prepare import Preparer
 from inglenook.config import EngineSettings, ModelSettings
-from inglenook.engine.request import EngineRequest
 from inglenook.errors import ConfigError
 from inglenook.text.chat_template import ChatTemplate, find_template
 from inglenook.text.tokenizer import Tokenizer
@@ -97,52 +96,47 @@ class LocalBackend:
 
     # --- answers --------------------------------------------------------------------------------------
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+    def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         num_characters = sum(len(message.content or "") for message in request.messages)
-        prepared = await _inline_or_thread(num_characters, lambda: self.preparer.prepare(request))
-        is_continuation = request.continue_final_message
-        async with aclosing(self._answer(prepared, request.num_choices, is_continuation)) as deltas:
-            async for delta in deltas:
-                yield delta
+        return self._answer(request, num_characters, is_continuation=request.continue_final_message)
 
-    async def complete(self, request: CompletionRequest) -> AsyncGenerator[Delta, None]:
+    def complete(self, request: CompletionRequest) -> AsyncGenerator[Delta, None]:
         num_characters = sum(len(prompt) for prompt in request.prompts)
-        prepared = await _inline_or_thread(num_characters, lambda: self.preparer.prepare(request))
-        async with aclosing(self._answer(prepared, request.num_choices, is_continuation=True)) as deltas:
-            async for delta in deltas:
-                yield delta
+        return self._answer(request, num_characters, is_continuation=True)
 
     async def _answer(
-        self, prepared: PreparedRequest, num_choices: int, is_continuation: bool
+        self, request: ChatRequest | CompletionRequest, num_characters: int, *, is_continuation: bool
     ) -> AsyncGenerator[Delta, None]:
         """The deltas of every choice as they come."""
+        prepared = await _inline_or_thread(num_characters, lambda: self.preparer.prepare(request))
         choices = [
             Choice(index, self._tokenizer, r.sampling, is_continuation=is_continuation)
             for index, r in enumerate(prepared.engine_requests)
         ]
+        open_choices = {r.request_id: c for r, c in zip(prepared.engine_requests, choices, strict=True)}
         warnings = prepared.warnings
         if prepared.echoed is not None:
             for choice in choices:
-                yield Delta(choice.index, prepared.echoed[choice.index // num_choices], warnings=warnings)
+                yield Delta(choice.index, prepared.echoed[choice.index // request.num_choices], warnings=warnings)
                 warnings = ()
-        num_open = len(choices)
-        streams = [self._choice_deltas(r, c) for r, c in zip(prepared.engine_requests, choices, strict=True)]
-        async with aclosing(merge(streams)) as deltas:
-            async for delta in deltas:
-                num_open -= delta.finish_reason is not None
-                total = usage(prepared.prompts, choices, num_choices) if num_open == 0 else None
+        async with aclosing(self.engine.generate(*prepared.engine_requests)) as outputs:
+            async for output in outputs:
+                if output.request_id not in open_choices:
+                    continue  # its stop string came before
+                choice = open_choices[output.request_id]
+                delta = choice.take(output)
+                if delta is None:
+                    continue
+                total = None
+                if choice.is_finished:
+                    del open_choices[output.request_id]
+                    self.engine.cancel(output.request_id)  # a stop string is none of the engine's
+                    total = usage(prepared.prompts, choices, request.num_choices) if not open_choices else None
                 if warnings or total is not None:
                     delta = replace(delta, warnings=warnings, usage=total)
                     warnings = ()
                 yield delta
-
-    async def _choice_deltas(self, request: EngineRequest, choice: Choice) -> AsyncGenerator[Delta, None]:
-        async with aclosing(self.engine.generate(request)) as outputs:
-            async for output in outputs:
-                delta = choice.take(output)
-                if delta is not None:
-                    yield delta
-                if choice.is_finished:
+                if not open_choices:
                     return
 
 

@@ -55,26 +55,30 @@ class AsyncEngine:
 
     # --- asking -------------------------------------------------------------------------------------
 
-    async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineOutput, None]:
-        """The outputs of one request, up to the one with its finish reason.
+    async def generate(self, *requests: EngineRequest) -> AsyncGenerator[EngineOutput, None]:
+        """The outputs of these requests as they come, up to the last one with a finish reason.
 
-        Closing the iterator, or cancelling the task that awaits it, cancels the request. Raises before the first
-        output: InvalidRequestError, OverloadedError, UnavailableError; at any time: EngineError, and
-        UnavailableError where the engine stops.
+        Closing the iterator, or cancelling the task that awaits it, cancels what is left of them; so does an error of
+        one. Raises before the first output: InvalidRequestError, OverloadedError, UnavailableError; at any time:
+        EngineError, and UnavailableError where the engine stops.
         """
         outputs: asyncio.Queue[EngineOutput] = asyncio.Queue()
-        self._submit(request, _Stream(outputs, asyncio.get_running_loop()))
-        is_ended = False
+        stream = _Stream(outputs, asyncio.get_running_loop())
+        unfinished: set[str] = set()
         try:
-            while not is_ended:
+            for request in requests:
+                self._submit(request, stream)
+                unfinished.add(request.request_id)
+            while unfinished:
                 output = await outputs.get()
-                is_ended = _is_last(output)
+                if _is_last(output):
+                    unfinished.discard(output.request_id)
                 if output.error is not None:
                     raise output.error
                 yield output
         finally:
-            if not is_ended:
-                self.cancel(request.request_id)
+            for request_id in unfinished:
+                self.cancel(request_id)
 
     def generate_blocking(self, requests: Iterable[EngineRequest]) -> Generator[EngineOutput, None, None]:
         """The outputs of many requests as they come, without an event loop. There may be any number of requests.
