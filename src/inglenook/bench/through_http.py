@@ -16,7 +16,6 @@ import msgspec
 
 from inglenook.bench.load import Job, StreamResult
 from inglenook.bench.rows import Target
-from inglenook.bench.workloads.decode import steady_rate
 from inglenook.config import DEFAULT_MODEL
 from inglenook.dialects.openai_requests import parse_chat, parse_completion
 from inglenook.engine.async_engine import AsyncEngine
@@ -50,7 +49,7 @@ class Server:
 class Run:
     """What one run of many streams gave. Times are in seconds."""
 
-    rate: float  # tokens/s while all streams run
+    rate: float  # tokens/s of all streams together, from the first request to the last token
     first_token_s: list[float]
     inter_token_s: list[float]
 
@@ -103,12 +102,13 @@ class InProcess:
         for number, body in enumerate(bodies):
             parsed = parse_chat(body, f"chat-{number}") if "chat" in route else parse_completion(body, f"text-{number}")
             requests += self._prepare(parsed.request)
-        arrivals: dict[str, list[float]] = {request.request_id: [] for request in requests}
+        num_tokens = 0
+        begin_s = time.perf_counter()
         for output in self._engine.generate_blocking(requests):
             if output.error is not None:
                 raise EngineError(f"A request of the benchmark failed: {output.error}")
-            arrivals[output.request_id] += [time.perf_counter()] * len(output.tokens)
-        return steady_rate(list(arrivals.values()))
+            num_tokens += len(output.tokens)
+        return num_tokens / (time.perf_counter() - begin_s)
 
 
 def measure(
@@ -173,22 +173,26 @@ def _evaluate(streams: Sequence[StreamResult], num_tokens: int) -> Run:
                 f"{num_tokens} tokens were asked for. The server must know stream_options and ignore_eos."
             )
     times = [stream.token_times_s for stream in streams]
-    # A character of several tokens comes in one event.
-    tokens_per_event = num_tokens * len(streams) / sum(map(len, times))
+    begin_s, end_s = min(stream.sent_s for stream in streams), max(stream[-1] for stream in times)
     return Run(
-        steady_rate(times) * tokens_per_event,
+        num_tokens * len(streams) / (end_s - begin_s),
         [stream.token_times_s[0] - stream.sent_s for stream in streams],
         [after - before for stream in times for before, after in itertools.pairwise(stream)],
     )
 
 
 def _body(model: str, route: str, number: int, num_tokens: int) -> bytes:
-    """Greedy, to the full length; no prompt is asked twice, so that no prefix of it is in a cache."""
+    """To the full length; no prompt is asked twice, so that no prefix of it is in a cache.
+
+    Sampled, as text that runs in circles is what speculation gives several tokens a step for; with a seed, so that
+    the same tokens come in process.
+    """
     prompt = _PROMPT.format(number=number)
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": num_tokens,
-        "temperature": 0,
+        "temperature": 1,
+        "seed": number,
         "ignore_eos": True,
         "stream": True,
         "stream_options": {"include_usage": True},
