@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-NUM_CLASSES = 7
-PRIOR = (0.3, 0.2, 0.3, 0.5, 0.7, 0.85, 0.9)  # before anything is known
+NUM_CLASSES = 8
+SURPRISE = 7  # a guess at a token that surprised before, whatever matches in front of it
+PRIOR = (0.3, 0.2, 0.3, 0.5, 0.7, 0.85, 0.9, 0.3)  # before anything is known
 SLOWEST = 24  # guesses over which an average reaches back
 
 
 def evidence(match_length: int) -> int:
     """The class of a guess behind a match of this many tokens: 0 for none, then one for each doubling."""
-    return min(match_length.bit_length(), NUM_CLASSES - 1)
+    return min(match_length.bit_length(), SURPRISE - 1)
 
 
 class Acceptance:

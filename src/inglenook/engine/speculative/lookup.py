@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inglenook.engine.speculative.acceptance import Acceptance, evidence
+from inglenook.engine.speculative.acceptance import SURPRISE, Acceptance, evidence
 from inglenook.engine.speculative.ngram_index import WINDOW, NgramIndex
 
-LONG_COPY = 4  # tokens; a copy of that many that goes wrong likely goes on a little later
+LONG_COPY = 2  # tokens; a copy of that many that goes wrong likely goes on a little later
+MAX_LOST = 3
 MAX_GROWTH = 4096  # tokens that are indexed at a time: a long prompt must not hold up the others (about 2 ms)
 
 
@@ -27,8 +28,7 @@ class Lookup:
         self._source: NgramIndex | None = None  # of the next guess, and where in it
         self._position = 0
         self._match_length = 0
-        self._lost: tuple[NgramIndex, int] | None = None  # where a long copy went wrong
-        self._lost_at = 0
+        self._lost: list[tuple[NgramIndex, int, int]] = []  # where long copies went wrong, and after how many tokens
 
     def advance(self) -> None:
         """Take in the sequence's new tokens."""
@@ -51,8 +51,11 @@ class Lookup:
             return []
         if source is not self._own:
             limit = min(limit, source.size - self._position)
-        rates = self._rates.rates
-        return [rates[evidence(self._match_length + i)] for i in range(limit)]
+        rates, surprises = self._rates.rates, source.surprises
+        return [
+            rates[SURPRISE if self._position + i in surprises else evidence(self._match_length + i)]
+            for i in range(limit)
+        ]
 
     def draft(self, num_tokens: int) -> tuple[int, ...]:
         assert self._source is not None
@@ -65,32 +68,32 @@ class Lookup:
         return tuple(draft)
 
     def _follow(self, token: int, end: int) -> None:
-        source = self._source
+        source, position = self._source, self._position
         if source is None:
             self._find(end)
             return
-        is_right = source.tokens[self._position] == token
-        self._rates.add(evidence(self._match_length), is_right)
+        is_right = source.tokens[position] == token
+        self._rates.add(SURPRISE if position in source.surprises else evidence(self._match_length), is_right)
         self._position += 1
         if is_right:
             self._match_length += 1
         else:
-            if self._match_length >= LONG_COPY:
-                self._lost, self._lost_at = (source, self._position - 1), end
+            self._own.surprises.add(end - 1)
+            is_long = self._match_length >= LONG_COPY
+            if is_long:
+                self._lost = [(source, position, end), *self._lost[: MAX_LOST - 1]]
             self._find(end)
+            if self._source is None and is_long:  # perhaps one token was exchanged for another
+                self._source, self._position = source, position + 1
         if self._source is not None and self._position >= self._source.size:
             self._source = None
 
     def _find(self, end: int) -> None:
-        """Set the next guess: the longest match anywhere; or else that one token of a copy was another."""
-        before, position = self._source, self._position
-        if self._lost is not None and end - self._lost_at > WINDOW:
-            self._lost = None
+        """Set the next guess: what follows the longest match anywhere."""
+        self._lost = [place for place in self._lost if end - place[2] <= WINDOW]
         self._source, self._match_length = None, 0
         for index in (self._own, *self._donors):
-            near = self._lost[1] if self._lost is not None and self._lost[0] is index else None
+            near = [position for lost, position, _ in self._lost if lost is index]
             found, length = index.find(self._own.tokens, end, near)
             if length > self._match_length:
                 self._source, self._position, self._match_length = index, found, length
-        if self._source is None and self._lost_at == end and self._lost is not None:
-            self._source, self._position = before, position

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 MAX_CANDIDATES = 4  # of a chain that are looked at
 WINDOW = 32  # tokens behind the place where a copy went wrong, in which it is likely to go on
@@ -14,11 +14,13 @@ class NgramIndex:
 
     A position is that of the token behind an n-gram. `_head` has the latest one for each n-gram of `min_length`
     tokens (by hash: matches are compared anyway), `_previous` the one before it with the same hash.
+    `surprises` are the positions whose token a copy from elsewhere got wrong: it may well be another one next time.
     """
 
     def __init__(self, tokens: list[int], *, min_length: int, max_length: int) -> None:
         self.tokens = tokens
         self.size = 0
+        self.surprises: set[int] = set()
         self._min_length = min_length
         self._max_length = max_length
         self._head: dict[int, int] = {}
@@ -36,27 +38,27 @@ class NgramIndex:
             head[key] = position
         self.size = max(self.size, size)
 
-    def find(self, history: list[int], end: int, near: int | None = None) -> tuple[int, int]:
+    def find(self, history: list[int], end: int, near: Sequence[int] = ()) -> tuple[int, int]:
         """The position behind the longest match of the last tokens of history[:end], and its length; (-1, 0): none.
 
-        Of equally long ones, one soon behind `near`, then the latest.
+        Of equally long ones, one soon behind a place in `near`, then the latest. Near, a single token is a match.
         """
         best, best_length = -1, 0
-        if end >= self._min_length:
-            for position in self._candidates(history, end, near):
-                length = self._match_length(history, end, position)
-                if length > best_length:
-                    best, best_length = position, length
-        return (best, best_length) if best_length >= self._min_length else (-1, 0)
+        for position in self._candidates(history, end, near):
+            length = self._match_length(history, end, position)
+            if length > best_length:
+                best, best_length = position, length
+        return best, best_length
 
-    def _candidates(self, history: list[int], end: int, near: int | None) -> Iterator[int]:
-        if near is not None:
-            length = min(self._min_length, 2)
-            ngram = history[end - length : end]
-            for position in range(near + length, min(near + WINDOW, self.size)):
-                if self.tokens[position - length : position] == ngram:
+    def _candidates(self, history: list[int], end: int, near: Sequence[int]) -> Iterator[int]:
+        token = history[end - 1]
+        for first in near:
+            for position in range(first + 1, min(first + WINDOW, self.size)):
+                if self.tokens[position - 1] == token:
                     yield position
                     break
+        if end < self._min_length:
+            return
         position = self._head.get(hash(tuple(history[end - self._min_length : end])), -1)
         for _ in range(MAX_CANDIDATES):
             if position < 0:
