@@ -6,7 +6,7 @@ Every field carries its help text; `settings.py` makes flags, environment variab
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,7 +66,11 @@ class SpeculativeSettings:
     prompt_lookup_min: int = setting(2, "Tokens that have to match before what followed is copied.", minimum=1)
 
     def __str__(self) -> str:
-        return self.method or ("draft_model" if self.model else "ngram")
+        """As it is written on a command line: JSON of what isn't the default; `ngram` where all is."""
+        import json
+
+        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        return json.dumps(given) if given else "ngram"
 
 
 @dataclass(frozen=True)

@@ -229,8 +229,9 @@ def _convert_group(kind: type, raw: Any, origin: str) -> Any:
     if isinstance(raw, kind):
         return raw
     if isinstance(raw, str):
+        name = raw.strip().lower()
         try:
-            table = None if raw.strip().lower() in (*_FALSE, "none") else json.loads(raw)
+            table = None if name in (*_FALSE, "null") else {"method": name} if name.isalpha() else json.loads(raw)
         except ValueError as error:
             raise ConfigError(f"{origin}: {_shown(raw)} is not JSON: {error}.") from error
     if table is None or table is False:

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fixtures.drafters import Oracle
+from fixtures.drafters import Oracle, eager
 from fixtures.fake_engine import check_pool, continuation, make_engine, make_request, tokens_of
 from inglenook.engine.request import EngineOutput, EngineRequest
-from inglenook.engine.speculative.speculator import Speculator
 
 CONTEXT = 40
 
@@ -34,9 +33,7 @@ class EngineMachine(RuleBasedStateMachine):
     )
     def start(self, accuracy: float | None, max_rows: int, **sizes: Any) -> None:
         max_rows = min(max_rows, sizes["max_num_batched_tokens"])
-        speculator = (
-            Speculator(Oracle(accuracy), max_rows=max_rows, max_draft_tokens=7) if accuracy is not None else None
-        )
+        speculator = eager(Oracle(accuracy), max_rows=max_rows, max_draft_tokens=7) if accuracy is not None else None
         self.engine, self.runner = make_engine(context_length=CONTEXT, speculator=speculator, **sizes)
         self.context_length = self.engine.scheduler.context_length
         self.requests: dict[str, EngineRequest] = {}
@@ -132,7 +129,7 @@ def test_hundreds_of_requests_through_a_tiny_cache(seed: int, is_speculative: bo
         max_num_seqs=8,
         max_num_batched_tokens=13,
         context_length=CONTEXT,
-        speculator=Speculator(Oracle(0.7), max_rows=10, max_draft_tokens=4) if is_speculative else None,
+        speculator=eager(Oracle(0.7), max_rows=10, max_draft_tokens=4) if is_speculative else None,
     )
     requests = [
         make_request(

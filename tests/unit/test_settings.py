@@ -93,7 +93,7 @@ def test_every_value_survives_every_way_in(tmp_path_factory: pytest.TempPathFact
         value = data.draw(text)
     as_text = ",".join(value) if isinstance(value, tuple) else str(value)
     if isinstance(value, SpeculativeSettings):
-        as_text = f'{{"method": "ngram", "num_speculative_tokens": {value.num_speculative_tokens}}}'
+        as_text = str(value)
     as_toml = (
         str(list(value))
         if isinstance(value, tuple)
@@ -258,6 +258,9 @@ def test_resolve_makes_threads_concrete() -> None:
         ('{"method": "ngram", "prompt_lookup_max": 4}', SpeculativeSettings("ngram", prompt_lookup_max=4)),
         ({"model": "dummy:tiny"}, SpeculativeSettings("draft_model", "dummy:tiny")),
         ("{}", SpeculativeSettings("ngram")),
+        ("ngram", SpeculativeSettings("ngram")),
+        (str(SpeculativeSettings()), SpeculativeSettings("ngram")),
+        (str(SpeculativeSettings("none", prompt_lookup_max=9)), SpeculativeSettings("none", prompt_lookup_max=9)),
     ],
 )
 def test_speculative_config(raw: Any, expected: SpeculativeSettings) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.drafters import Oracle
+from fixtures.drafters import Oracle, eager
 from fixtures.fake_engine import (
     FakeRunner,
     check_pool,
@@ -21,14 +21,13 @@ from fixtures.fake_engine import (
 from inglenook.engine.engine import Engine
 from inglenook.engine.request import SampledToken
 from inglenook.engine.speculative.ngram import NgramDrafter
-from inglenook.engine.speculative.speculator import Speculator
 
 PROMPT = [3, 1, 4, 1, 5, 9, 2, 6]
 
 
 def make(drafter: Any = None, *, max_rows: int = 8, max_draft_tokens: int = 5, **options: Any) -> Any:
     drafter = Oracle() if drafter is None else drafter
-    speculator = Speculator(drafter, max_rows=max_rows, max_draft_tokens=max_draft_tokens)
+    speculator = eager(drafter, max_rows=max_rows, max_draft_tokens=max_draft_tokens)
     return *make_engine(speculator=speculator, **options), drafter
 
 
@@ -161,7 +160,7 @@ class Copier(FakeRunner):
 
 def copying_engine(**options: Any) -> tuple[Engine, Copier]:
     drafter = NgramDrafter(min_length=2, max_length=16, block_size=4)
-    speculator = Speculator(drafter, max_rows=8, max_draft_tokens=7)
+    speculator = eager(drafter, max_rows=8, max_draft_tokens=7)
     engine, _ = make_engine(speculator=speculator, context_length=200, **options)
     runner = Copier(64, 4)
     engine._runner = runner

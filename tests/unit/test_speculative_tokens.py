@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fixtures.drafters import eager
 from inglenook.config import EngineSettings, ModelSettings, SpeculativeSettings
 from inglenook.engine.async_engine import AsyncEngine
 from inglenook.engine.engine import EngineStats
@@ -18,7 +19,6 @@ from inglenook.engine.load import load_engine
 from inglenook.engine.plan import MIB
 from inglenook.engine.request import EngineOutput, EngineRequest
 from inglenook.engine.sequence import Sequence
-from inglenook.engine.speculative.speculator import Speculator
 from inglenook.errors import EngineError
 from inglenook.ops.sampling import SamplerState, sample, sample_runs
 from inglenook.types import SamplingParams
@@ -112,7 +112,7 @@ def test_scripted_drafts(expected: dict[str, tuple[Any, ...]], accuracy: float) 
     scripts = {name: [token.token_id for token in tokens] for name, (tokens, _, _) in expected.items()}
     with engine("ngram") as speculative:
         drafter = Scripted(scripts, accuracy)
-        speculative._engine.scheduler.speculator = Speculator(drafter, max_rows=16, max_draft_tokens=7)
+        speculative._engine.scheduler.speculator = eager(drafter, max_rows=16, max_draft_tokens=7)
         for request in REQUESTS:
             assert run(speculative, [request]) == {request.request_id: expected[request.request_id]}
         assert run(speculative, REQUESTS) == expected
@@ -134,10 +134,10 @@ def test_prompt_lookup(expected: dict[str, tuple[Any, ...]]) -> None:
 
 def test_preempted_sequences(expected: dict[str, tuple[Any, ...]]) -> None:
     scripts = {name: [token.token_id for token in tokens] for name, (tokens, _, _) in expected.items()}
-    with engine("ngram", kv_cache_memory_bytes=MIB // 32) as speculative:
+    with engine("ngram", kv_cache_memory_bytes=MIB // 32, enable_prefix_caching=False) as speculative:
         assert speculative._engine.scheduler.pool.num_blocks == 8
         drafter = Scripted(scripts, 0.7)
-        speculative._engine.scheduler.speculator = Speculator(drafter, max_rows=16, max_draft_tokens=7)
+        speculative._engine.scheduler.speculator = eager(drafter, max_rows=16, max_draft_tokens=7)
         assert run(speculative, REQUESTS) == expected
         assert speculative.stats().num_preemptions > 0
 
@@ -147,7 +147,7 @@ def test_torch(expected: dict[str, tuple[Any, ...]]) -> None:
     with engine("none", device="torch") as plain:
         tokens = {name: [t.token_id for t in result[0]] for name, result in run(plain, REQUESTS).items()}
     with engine("ngram", device="torch") as speculative:
-        speculative._engine.scheduler.speculator = Speculator(Scripted(tokens, 0.7), max_rows=16, max_draft_tokens=7)
+        speculative._engine.scheduler.speculator = eager(Scripted(tokens, 0.7), max_rows=16, max_draft_tokens=7)
         results = run(speculative, REQUESTS)
         assert {name: [t.token_id for t in result[0]] for name, result in results.items()} == tokens
         assert speculative.stats().num_accepted_tokens > 0

@@ -38,7 +38,7 @@ class Replay:
         self._tokens = np.array(script.prompt + script.output)
 
     def run(self, step: StepInput) -> npt.NDArray[np.float32]:
-        logits = self.executor.run(step)
+        logits: npt.NDArray[np.float32] = self.executor.run(step).copy()  # it may not be written to
         following = step.positions[step.selected_rows] + 1
         rows = np.flatnonzero(following < len(self._tokens))
         logits[rows, self._tokens[following[rows]]] = _RAISED
@@ -61,7 +61,9 @@ def edit_script(vocab_size: int) -> Script:
         lines.append(line)
         if number % 41 == 7:
             lines.append(" " * (len(line) - len(line.lstrip())) + f"# checked against case {number} of the report")
-    request = "Rename width to max_columns in this file, and apply the review's remarks. Answer with the whole file.\n\n"
+    request = (
+        "Rename width to max_columns in this file, and apply the review's remarks. Answer with the whole file.\n\n"
+    )
     return _script(request + before + "\n\n", "\n".join(lines), vocab_size)
 
 
@@ -74,7 +76,7 @@ def extract_script(vocab_size: int) -> Script:
             "order": f"{rng.randrange(10**5, 10**6)}-{rng.choice('ABCDEFGH')}",
             "customer": f"{rng.choice(_FIRST_NAMES)} {rng.choice(_LAST_NAMES)}",
             "address": f"{rng.randrange(1, 200)} {rng.choice(_STREETS)}, {rng.choice(_CITIES)}",
-            "goods": f"{rng.choice(_ADJECTIVES)} {rng.choice(_GOODS)} with {rng.choice(_ADJECTIVES)} {rng.choice(_GOODS)}",
+            "goods": f"{rng.choice(_ADJECTIVES)} {rng.choice(_GOODS)} and {rng.randrange(2, 30)} {rng.choice(_GOODS)}",
             "weight_kg": f"{rng.randrange(1, 90)}.{rng.randrange(10)}",
             "remark": f"{rng.choice(_REMARKS)} {rng.choice(_REMARKS)}".capitalize(),
         }
@@ -85,7 +87,9 @@ def extract_script(vocab_size: int) -> Script:
         )
         fields = ",\n".join(f'    "{name}": "{value}"' for name, value in values.items())
         records.append("  {\n" + fields + "\n  }")
-    request = "Extract every delivery from this report as JSON with order, customer, address, goods, weight and remark.\n"
+    request = (
+        "Extract every delivery from this report as JSON with order, customer, address, goods, weight and remark.\n"
+    )
     return _script(request + "".join(texts) + "\n", "[\n" + ",\n".join(records) + "\n]\n", vocab_size)
 
 

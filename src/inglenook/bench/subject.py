@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from inglenook.engine.engine import Runner
 from inglenook.engine.load import LoadedEngine, load_engine
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import EngineError
+from inglenook.ops.program import Executor
 from inglenook.types import SamplingParams
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Subject:
         self._min_runs = min_runs
         self._is_profiled = is_profiled
         self._num_requests = 0
+        self._runner: ModelRunner | None = None
 
     @functools.cached_property
     def loaded(self) -> LoadedEngine:
@@ -71,7 +74,19 @@ class Subject:
         """Number of tokens and parts of the steps since the last warm-up; None where it isn't wanted."""
         return None if self.clock is None else self.clock.parts(self.loaded.program, self.loaded.kept_weights)
 
+    @contextmanager
+    def replaced_executor(self, replace: Callable[[Executor], Executor]) -> Iterator[None]:
+        """Meanwhile what `replace` makes of the executor computes the steps. Nothing may be running."""
+        assert self.loaded and self._runner is not None
+        executor = self._runner.executor
+        self._runner.executor = replace(executor)
+        try:
+            yield
+        finally:
+            self._runner.executor = executor
+
     def _instrument(self, runner: ModelRunner) -> Runner:
+        self._runner = runner
         if not self._is_profiled:
             return runner
         self.clock = StepClock(runner)

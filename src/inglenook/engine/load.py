@@ -281,6 +281,8 @@ class _Loading:
         settings = self.engine.speculative_config
         if settings.method == "none":
             return None
+        if settings.method == "draft_model":
+            raise ConfigError("Draft models can't be run yet; the method ngram needs none.", param="speculative_config")
         from inglenook.engine.speculative.ngram import NgramDrafter
         from inglenook.engine.speculative.speculator import Speculator
 

@@ -11,6 +11,7 @@ from inglenook.bench.workloads.neighbour import NEIGHBOUR
 from inglenook.bench.workloads.prefill import prefill
 from inglenook.bench.workloads.prefix_reuse import PREFIX_REUSE
 from inglenook.bench.workloads.python_share import PYTHON_SHARE
+from inglenook.bench.workloads.speculation import SPECULATION
 from inglenook.bench.workloads.start import START
 from inglenook.bench.workloads.steady_streams import STEADY_STREAMS
 
@@ -28,6 +29,7 @@ WORKLOADS: dict[str, Workload] = {
         PYTHON_SHARE,
         PREFIX_REUSE,
         START,
+        *SPECULATION,
         *LONG_CONTEXT,
         STEADY_STREAMS,
         *NEIGHBOUR,

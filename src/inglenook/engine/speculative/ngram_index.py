@@ -51,8 +51,8 @@ class NgramIndex:
         return best, best_length
 
     def _candidates(self, history: list[int], end: int, near: Sequence[int]) -> Iterator[int]:
-        token = history[end - 1]
         for first in near:
+            token = history[end - 1]
             for position in range(first + 1, min(first + WINDOW, self.size)):
                 if self.tokens[position - 1] == token:
                     yield position

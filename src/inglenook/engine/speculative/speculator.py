@@ -80,9 +80,9 @@ class Speculator:
         """The likeliest draft tokens of all, as many as pay."""
         gains = sorted(_gains(chances), key=lambda gain: -gain[0])[: self._max_rows - len(chances)]
         lengths = [0] * len(chances)
-        if not gains:
+        times = self._times.estimates(len(chances)) if gains else []
+        if not times:
             return lengths
-        times = self._times.estimates(len(chances))
         num_tokens = float(len(chances))
         best_rate, best_count, longest = num_tokens / times[0], 0, 0
         for count, (gain, _, depth) in enumerate(gains, 1):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-WEIGHT = 0.2  # of a new measurement
+RISE, FALL = 0.2, 0.5  # weight of a measurement above the average, and below it: what delays a step says little
 MAX_AGE = 512  # steps; a measurement of long ago (a shorter context, a busy neighbour) isn't believed
 ROW_COST = 0.04  # share of a step that a row adds where nothing is known: low, so that it gets measured
+NUM_PLAIN = 2  # measurements of a step without drafts, which all others are compared with
 
 
 class StepTimes:
@@ -12,7 +13,8 @@ class StepTimes:
 
     def __init__(self, max_rows: int) -> None:
         self._seconds = [0.0] * (max_rows + 1)
-        self._measured_at = [-MAX_AGE] * (max_rows + 1)
+        self._num_measured = [0] * (max_rows + 1)
+        self._measured_at = [0] * (max_rows + 1)
         self._num_steps = 0
 
     def add(self, num_rows: int, seconds: float) -> None:
@@ -21,29 +23,27 @@ class StepTimes:
             return
         if self._is_known(num_rows):
             average = self._seconds[num_rows]
-            self._seconds[num_rows] += WEIGHT * (min(seconds, 2 * average) - average)  # a hiccup counts as two steps
+            rise = min(seconds, 2 * average) - average
+            self._seconds[num_rows] += rise * (RISE if rise > 0 else FALL)
+            self._num_measured[num_rows] += 1
         else:
             self._seconds[num_rows] = seconds
+            self._num_measured[num_rows] = 1
         self._measured_at[num_rows] = self._num_steps
 
     def estimates(self, first: int) -> list[float]:
-        """Seconds of steps with `first`, first + 1, ... rows; relative to one another where none is known."""
-        known = first if self._is_known(first) else self._nearest_below(first)
-        nearest, seconds = known, self._seconds[known] if known else 1.0
-        times = []
+        """Seconds of steps with `first`, first + 1, ... rows; none while `first` isn't known."""
+        if not self._is_known(first) or self._num_measured[first] < NUM_PLAIN:
+            return []
+        times: list[float] = []
         for num_rows in range(first, len(self._seconds)):
             if self._is_known(num_rows):
                 nearest, seconds = num_rows, self._seconds[num_rows]
-                times.append(seconds)
-            else:
-                times.append(seconds * (1 + ROW_COST * (num_rows - nearest)))
+            times.append(seconds * (1 + ROW_COST * (num_rows - nearest)))
         # More rows never take less: so what was measured bounds the guesses below it.
         for i in range(len(times) - 2, -1, -1):
             times[i] = min(times[i], times[i + 1])
         return times
 
     def _is_known(self, num_rows: int) -> bool:
-        return self._num_steps - self._measured_at[num_rows] < MAX_AGE
-
-    def _nearest_below(self, num_rows: int) -> int:
-        return next((n for n in range(num_rows - 1, 0, -1) if self._is_known(n)), 0)
+        return self._num_measured[num_rows] > 0 and self._num_steps - self._measured_at[num_rows] < MAX_AGE
