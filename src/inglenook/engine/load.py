@@ -82,6 +82,7 @@ def load_engine(
     checkpoint, config, program = _open(path, model)
     try:
         loading = _Loading(checkpoint, config, program, model, engine)
+        speculator = loading.make_speculator()
         plan = loading.plan()
         kept_weights = loading.kept_weights()
         if on_plan is not None:
@@ -96,7 +97,7 @@ def load_engine(
         max_num_batched_tokens=engine.max_num_batched_tokens,
         context_length=plan.max_model_len,
         budget=StepBudget(),
-        speculator=loading.make_speculator(),
+        speculator=speculator,
     )
     core = Engine(runner if instrument is None else instrument(runner), scheduler, vocab_size=config.vocab_size)
     running = AsyncEngine(core, max_queue=engine.max_queue)
