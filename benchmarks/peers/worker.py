@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ class Worker:
 
     def close(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it may have ended by itself
+            self._process.stdin.close()
         self._process.wait()
 
     def _read(self) -> float:

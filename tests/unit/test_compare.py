@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from compare import OURS, measure, table
+from dummy_gguf import write_dummy_gguf
+from inglenook.checkpoint.checkpoint import open_checkpoint
+from inglenook.checkpoint.dummy import DummyTensors, dummy_config
+from inglenook.models.registry import build_program, read_config
 from peers.base import WORKS, PeerError, Work, rate
 from peers.install import run
 from peers.worker import Worker
@@ -84,6 +89,33 @@ for line in sys.stdin:
     with pytest.raises(PeerError, match="has ended"):
         worker.measure(DECODE)
     worker.close()
+
+
+def test_a_dummy_model_as_a_file(tmp_path: Path) -> None:
+    donor = {
+        "general.architecture": "llama",
+        "general.languages": ["en", "größer"],
+        "tokenizer.ggml.token_type": np.array([1, 2, 3], np.int32),
+        "tokenizer.ggml.add_bos_token": False,
+        "llama.block_count": 99,
+    }
+    path = tmp_path / "tiny.gguf"
+    with path.open("wb") as file:
+        write_dummy_gguf("tiny", donor, file)
+    checkpoint = open_checkpoint(path)
+    assert checkpoint.config["llama.block_count"] == 2
+    assert checkpoint.config["llama.rope.freq_base"] == 10000.0
+    assert checkpoint.config["general.languages"] == ["en", "größer"]
+    assert checkpoint.config["tokenizer.ggml.token_type"].tolist() == [1, 2, 3]
+    assert checkpoint.config["tokenizer.ggml.add_bos_token"] is False
+    weights = build_program(read_config(dummy_config("tiny"), format="dummy")).weights
+    expected = DummyTensors(weights, "q4_0")
+    assert checkpoint.tensors.keys() == expected.keys()
+    for name, tensor in expected.items():
+        found = checkpoint.tensors[name]
+        assert (found.shape, found.encoding) == (tensor.shape, tensor.encoding)
+        np.testing.assert_array_equal(found.data, tensor.data)
+    checkpoint.close()
 
 
 def test_a_failed_installation_says_how(capsys: pytest.CaptureFixture[str]) -> None:
