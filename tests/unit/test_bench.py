@@ -79,15 +79,14 @@ def test_the_limit_is_the_slower_of_reading_and_multiplying() -> None:
 
 
 def test_a_long_context_is_read_and_multiplied_too() -> None:
-    cost = step_cost(tied_program(), KEPT)
+    cost = step_cost(tied_program(), KEPT, kv_bytes_per_token=2 * 32 * 2)
     assert cost.kv_bytes(100) == 100 * 2 * 32 * 2
     assert cost.least_seconds(1, 1, LIMITS, context=100) == pytest.approx((24_500 + 12_800) / 40e9)
-    assert step_cost(tied_program(), KEPT, kv_dtype="f32").kv_bytes(100) == 100 * 2 * 32 * 4
     assert cost.attention_operations(3) == (1 + 2 + 3) * 2 * 2 * 2 * 32  # scores and values, two each, heads, width
 
 
 def test_a_sliding_window_bounds_what_is_seen() -> None:
-    cost = step_cost(tied_program(sliding_window=2), KEPT)
+    cost = step_cost(tied_program(sliding_window=2), KEPT, kv_bytes_per_token=2 * 32 * 2)
     assert cost.kv_bytes(100) == 2 * 2 * 32 * 2
     assert cost.attention_operations(4) == (1 + 2 + 2 + 2) * 2 * 2 * 2 * 32
     assert cost.attention_operations(1) == 1 * 2 * 2 * 2 * 32

@@ -59,7 +59,9 @@ class Subject:
 
     @functools.cached_property
     def cost(self) -> StepCost:
-        return step_cost(self.loaded.program, self.loaded.kept_weights, kv_dtype=self.loaded.plan.kv_dtype)
+        plan = self.loaded.plan
+        per_token = plan.kv_per_block / plan.block_size
+        return step_cost(self.loaded.program, self.loaded.kept_weights, kv_bytes_per_token=per_token)
 
     @property
     def format(self) -> str:

@@ -27,8 +27,8 @@ class StepCost:
     """Of all matrices that a step multiplies with, and of attention; looking up an embedding costs nothing."""
 
     matrices: tuple[Matrix, ...]
-    layers: tuple[AttentionSpec, ...] = ()
-    kv_value_bytes: float = 2
+    layers: tuple[AttentionSpec, ...]
+    kv_value_bytes: float  # with what its quantised forms need besides
 
     @property
     def num_bytes(self) -> int:
@@ -71,7 +71,7 @@ class StepCost:
         return max(reading, self.operations(num_tokens, num_selected) / peak)
 
 
-def step_cost(program: Program, kept: Mapping[str, KeptWeight], *, kv_dtype: str = "bf16") -> StepCost:
+def step_cost(program: Program, kept: Mapping[str, KeptWeight], *, kv_bytes_per_token: float = 0) -> StepCost:
     """`kept` says in which format each weight lies in memory, and how large it is."""
     matrices = []
     layers = []
@@ -83,10 +83,8 @@ def step_cost(program: Program, kept: Mapping[str, KeptWeight], *, kv_dtype: str
             for weight in op.weights:
                 matrix = kept[weight.name]
                 matrices.append(Matrix(kind, prod(weight.shape), matrix.num_bytes, matrix.format))
-    return StepCost(tuple(matrices), tuple(layers), _VALUE_BYTES[kv_dtype])
-
-
-_VALUE_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8": 1.0625}  # q8: with the scale of a head of 64
+    num_values = sum(2 * spec.num_kv_heads * spec.head_dim for spec in layers)
+    return StepCost(tuple(matrices), tuple(layers), kv_bytes_per_token / max(1, num_values))
 
 
 def _seen_keys(spec: AttentionSpec, num_tokens: int) -> int:
