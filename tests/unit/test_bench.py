@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,11 @@ from inglenook.bench.machine import commit
 from inglenook.bench.profile import Part, profile_lines
 from inglenook.bench.report import HEADER, limit_line, row_line, write_json
 from inglenook.bench.rows import Figure, Row, Target, against_other_isa, larger, make_row
-from inglenook.bench.run import Job, choose_jobs
+from inglenook.bench.run import Job, choose_jobs, run_jobs
 from inglenook.bench.subject import Subject
 from inglenook.bench.targets import TARGETS
 from inglenook.bench.work import step_cost
+from inglenook.bench.workload import Workload
 from inglenook.bench.workloads import STANDARD, WORKLOADS
 from inglenook.bench.workloads.decode import steady_rate
 from inglenook.config import EngineSettings, ModelSettings
@@ -24,6 +26,7 @@ from inglenook.ops.probes import Limits
 from inglenook.ops.profile import stage_name
 from inglenook.ops.program import AttentionSpec, Program
 from inglenook.ops.weights import KeptWeight
+from inglenook.store.store import ModelFiles
 
 LIMITS = Limits(read_gb_s=40, int8_gop_s=1000, bf16_gflop_s=500)
 KEPT = {"embedding": KeptWeight("q8", 20_000), "q": KeptWeight("q4", 3_000), "k": KeptWeight("q4", 1_500)}
@@ -118,6 +121,9 @@ def test_the_better_bandwidth_of_before_and_after_counts_and_a_change_makes_the_
         row = make_row(("m", "q4", "avx2", "decode-1"), figure, before, after, None)
         assert (row.share, row.is_steady) == (0.5, False)
         assert " ~50% " in row_line(row)
+    compute_bound = replace(figure, limit=lambda limits: limits.int8_gop_s)
+    names = ("m", "q4", "avx2", "decode-32")
+    assert make_row(names, compute_bound, LIMITS, replace(LIMITS, read_gb_s=30), None).is_steady
 
 
 def test_targets_are_lower_or_upper_bounds() -> None:
@@ -166,6 +172,32 @@ def test_models_and_works_can_be_chosen() -> None:
         choose_jobs([], ["decode-3"], isas=[], default_isa="avx2")
     with pytest.raises(ConfigError, match="name a model"):
         choose_jobs([], ["decode-4"], isas=["avx512"], default_isa="avx512")
+
+
+def test_a_work_is_measured_again_while_the_limits_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    def limit(limits: Limits) -> float:
+        return limits.read_gb_s
+
+    count = itertools.count(1)
+    works = {
+        "once": Workload("once", lambda _: Figure((float(next(count)),), "tokens/s", limit)),
+        "long": Workload("long", lambda _: Figure((float(next(count)),), "tokens/s", limit), is_long=True),
+    }
+    monkeypatch.setattr("inglenook.bench.run.WORKLOADS", works)
+    bandwidths = iter([30, 40, 30, 31, 60])
+    rows = [
+        measurement.row
+        for measurement in run_jobs(
+            [Job("dummy:tiny", "avx2", ("once", "long"))],
+            lambda name: ModelFiles(None, name, "dummy"),
+            EngineSettings(threads=1),
+            lambda: replace(LIMITS, read_gb_s=next(bandwidths)),
+        )
+    ]
+    assert [(row.work, row.value, row.limits.read_gb_s, row.is_steady) for row in rows] == [
+        ("once", 3, 31, True),
+        ("long", 4, 60, False),
+    ]
 
 
 # --- what is written -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from inglenook.ops.probes import Limits
 
-STEADINESS = 0.1  # bandwidth that differs by more before and after a work makes its share doubtful
+STEADINESS = 0.1  # a limit that differs by more before and after a work makes its share doubtful
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ class Figure:
 class Row:
     """One line: `value` is the median of `runs` values, `share` is value / limit (None: not known in this run).
 
-    `limits` are what the machine allowed meanwhile; not steady where the bandwidth before and after differed, so that
-    the share is in doubt.
+    `limits` are what the machine allowed meanwhile; not steady where those before and after give different shares.
     """
 
     model: str
@@ -77,7 +76,8 @@ def make_row(
     values = figure.values
     value = statistics.median(values)
     share = value / figure.limit(limits)
-    is_steady = min(before.read_gb_s, after.read_gb_s) >= (1 - STEADINESS) * limits.read_gb_s
+    low, high = sorted((figure.limit(before), figure.limit(after)))
+    is_steady = low >= (1 - STEADINESS) * high
     return Row(
         *names, value, figure.unit, len(values), min(values), max(values), share, figure.of, limits, is_steady, target
     )
