@@ -7,12 +7,11 @@ rises with the context that it attends to. What a step computes never changes a 
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
 
 MAX_STRETCH = 1.8  # a step with prompt tokens aims at this many times the time of one without
 FIRST_PROMPT_TOKENS = 4  # beside decodes, while nothing is known of what a token takes
 LEAST_TOKEN_SECONDS = 1e-9
-NUM_QUIET_STEPS = 3  # whose median is the time of a step without prompt tokens
+NUM_QUIET_STEPS = 3  # the shortest of the last ones counts: what the system does besides only adds time
 QUIET_EVERY = 24  # steps: while prompts keep coming, one goes without, so that its time stays known
 QUIET_EVERY_AT_FIRST = 4
 
@@ -34,7 +33,7 @@ class StepBudget:
         every = QUIET_EVERY if len(known) == NUM_QUIET_STEPS else QUIET_EVERY_AT_FIRST
         if not known or self._num_since_quiet >= every:
             return 0.0
-        return (MAX_STRETCH - 1) * median(known)
+        return (MAX_STRETCH - 1) * min(known)
 
     def tokens_within(self, seconds: float, start: int) -> int:
         """Tokens of a prompt, from position `start` on, that take `seconds`."""
@@ -61,7 +60,7 @@ class StepBudget:
         known = self._quiet.get(_roughly(num_decodes))
         if known is None:
             return
-        token_seconds = (seconds - median(known)) / num_prompt_tokens
+        token_seconds = (seconds - min(known)) / num_prompt_tokens
         if self._token is not None and self._has_mixed:
             self._token.observe(token_seconds, mean_position)
         else:
