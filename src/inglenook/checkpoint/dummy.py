@@ -44,7 +44,7 @@ DUMMY_CONFIGS: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 16,
         "num_attention_heads": 32,
         "num_key_value_heads": 8,
-        "max_position_embeddings": 8192,
+        "max_position_embeddings": 16384,
         "rope_theta": 500000.0,
     },
     "135m": {
