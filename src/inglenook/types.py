@@ -108,6 +108,62 @@ def _check_at_least(name: str, value: int, low: int) -> None:
 
 
 @dataclass(frozen=True)
+class Constraint:
+    """What an answer must look like.
+
+    `value` is the JSON Schema (an object, or a boolean), nothing for a JSON object of any kind, the regular
+    expression, the list of choices, the grammar's text (Lark or GBNF), or the structural tag's object. `param` names
+    the request field that it came from, for messages.
+    """
+
+    kind: Literal["json_schema", "json_object", "regex", "choice", "grammar", "structural_tag"]
+    value: Any
+    param: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that the model may call. `parameters` is the JSON Schema of the object of its arguments.
+
+    `definition` is what templates get: {"type": "function", "function": {...}} with all that the client sent.
+    """
+
+    name: str
+    definition: Mapping[str, Any]
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    is_strict: bool = False
+
+
+@dataclass(frozen=True)
+class ToolUse:
+    """Which tools there are, and which may or must be called. A named choice is "required" with one name allowed."""
+
+    tools: tuple[Tool, ...] = ()
+    mode: Literal["auto", "none", "required"] = "auto"
+    allowed: frozenset[str] | None = None  # names; None: all of `tools`
+    is_parallel: bool = True  # several calls in one answer
+
+    @property
+    def callable_tools(self) -> tuple[Tool, ...]:
+        """Those that this answer may call."""
+        if self.mode == "none":
+            return ()
+        return tuple(tool for tool in self.tools if self.allowed is None or tool.name in self.allowed)
+
+
+@dataclass(frozen=True)
+class ReasoningOptions:
+    """What becomes of a model's thinking. None: as the model's template has it."""
+
+    effort: str | None = None  # a level that the template knows ("low", "medium", "high", ...)
+    is_enabled: bool | None = None
+    max_tokens: int | None = None  # of thinking; then it is ended
+    is_separate: bool = True  # apart from the content
+    is_included: bool = True  # in the answer at all
+
+
+@dataclass(frozen=True)
 class GenerateRequest:
     """What the two requests below share. `request_id` is the id that the client sees.
 
@@ -120,6 +176,7 @@ class GenerateRequest:
     num_choices: int = 1
     priority: int = 0  # lower is served first
     model_defaulted: frozenset[str] = frozenset()
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +185,9 @@ class ChatRequest(GenerateRequest):
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    tool_use: ToolUse = ToolUse()
+    reasoning: ReasoningOptions = ReasoningOptions()
+    documents: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,9 +229,20 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class ToolCallDelta:
+    """A piece of one tool call. Its first piece has `id` and `name`; the `arguments` of all, joined, are JSON."""
+
+    index: int  # of the call in its choice
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(frozen=True)
 class Delta:
     """A piece of one choice of an answer. The pieces of a choice, joined, are its whole text.
 
+    `text` is the answer's content; the model's thinking and its tool calls are apart from it.
     The last piece of a choice has `finish_reason`; the last piece of all has `usage`, the sum over choices.
     `stop_reason` says which stop string or stop token ended it (None for the model's own end of text).
     `warnings` say what was changed in the request so that it could be served; they come with the first piece.
@@ -185,6 +256,8 @@ class Delta:
     stop_reason: str | int | None = None
     usage: Usage | None = None
     warnings: tuple[str, ...] = ()
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from inglenook.engine.guide import StartGuide
 from inglenook.types import FinishReason, SamplingParams
 
 
@@ -23,6 +24,7 @@ class EngineRequest:
     priority: int = 0
     cache_salt: str = ""  # requests with different salts share no cached blocks
     is_drafted: bool = True  # may be speculated on; the tokens are the same
+    start_guide: StartGuide | None = None  # None: any token may follow any other
 
 
 class SampledToken(NamedTuple):
