@@ -11,7 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Lark:
-    """A piece of a grammar: an expression, and the rules that it names. Names are unique in a whole grammar."""
+    """A piece of a grammar: an expression, and the rules that it names. Names are unique in a whole grammar.
+
+    Several pieces may bring the same rule, word for word: it counts once.
+    """
 
     expression: str
     rules: tuple[str, ...] = ()

@@ -1,0 +1,114 @@
+"""The base of formats that write calls as JSON, {"name": ..., "arguments": {...}}, alone or in a list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from inglenook.lark import CallBlock, Lark, literal
+from inglenook.text.output import OutputParser
+from inglenook.text.tool_formats.json_reader import read_call
+from inglenook.text.tool_formats.reader import AnswerReader, Reading, ReadingParser, new_call_id, read_calls
+from inglenook.text.tool_formats.schemas import arguments_rule
+from inglenook.types import Tool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around calls. Spaces and line ends in it may be others in what is read, or be missing."""
+
+    mark: str  # that which can't be anything else; "": the answer begins with the call itself
+    begin: str = ""  # between the mark and the calls
+    end: str = ""
+    is_list: bool = False  # the calls are a JSON list
+    separator: str = ""  # between calls that aren't a list; "": one call in each frame
+
+    @property
+    def between(self) -> str:
+        return ", " if self.is_list else self.separator
+
+
+@dataclass(frozen=True)
+class JsonFormat:
+    """A family whose calls are JSON objects.
+
+    `marks` are texts of its templates; one of them is enough to know it. Of `frames` the model may write any; of
+    those with special tokens only those whose tokens it has.
+    """
+
+    name: str
+    frames: tuple[Frame, ...]
+    marks: tuple[str, ...] = ()
+    special_tokens: frozenset[str] = frozenset()
+    name_key: str = "name"
+    arguments_key: str = "arguments"
+    new_id: Callable[[], str] = new_call_id
+
+    def matches(self, template: str, vocabulary: frozenset[str]) -> bool:
+        return any(mark in template for mark in self.marks)
+
+    def blocks(
+        self, tools: Sequence[Tool], special_tokens: Mapping[str, int], *, is_parallel: bool
+    ) -> tuple[CallBlock, ...]:
+        return tuple(self._block(frame, tools, special_tokens, is_parallel) for frame in self.frames)
+
+    def parser(self, tools: Sequence[Tool]) -> OutputParser:
+        reader = AnswerReader(self.new_id)
+        names = frozenset(tool.name for tool in tools)
+        ways = {frame.mark: partial(read_frame, reader, frame, names) for frame in self.frames}
+        return ReadingParser(reader, read_calls(reader, ways))
+
+    def _block(
+        self, frame: Frame, tools: Sequence[Tool], special_tokens: Mapping[str, int], is_parallel: bool
+    ) -> CallBlock:
+        rules = [arguments_rule(tool, index) for index, tool in enumerate(tools)]
+        calls = [
+            f"{literal(self._name_and_key(tool), {})} {rule} {literal('}', {})}"
+            for tool, (rule, _) in zip(tools, rules, strict=True)
+        ]
+        head, call = literal(self._head, {}), f"({' | '.join(calls)})"
+        begin = frame.begin + "[" * frame.is_list
+        parts = [literal(begin, special_tokens), head, call] if frame.mark else [call]
+        if frame.between and is_parallel:
+            parts.append(f"({literal(frame.between, special_tokens)} {head} {call})*")
+        parts.append(literal("]" * frame.is_list + frame.end, special_tokens))
+        trigger = frame.mark or begin + self._head
+        return CallBlock(
+            trigger,
+            Lark(" ".join(filter(None, parts)), tuple(text for _, text in rules)),
+            is_first=not frame.mark,
+        )
+
+    @property
+    def _head(self) -> str:
+        return f'{{"{self.name_key}": "'
+
+    def _name_and_key(self, tool: Tool) -> str:
+        return f'{json.dumps(tool.name, ensure_ascii=False)[1:]}, "{self.arguments_key}": '
+
+
+def read_frame(reader: AnswerReader, frame: Frame, names: Collection[str]) -> Reading[None]:
+    """Go past the calls behind a frame's mark, and past what ends it, as far as that is there."""
+    yield from reader.spaces()
+    for part in frame.begin.split():
+        if not (yield from reader.take(part)):
+            return
+        yield from reader.spaces()
+    if frame.is_list:
+        if not (yield from reader.take("[")):
+            return
+        yield from reader.spaces()
+    while (yield from read_call(reader, names)):
+        yield from reader.spaces()
+        if not frame.between or not (yield from reader.take(frame.between.strip())):
+            break
+        yield from reader.spaces()
+    else:
+        return
+    for part in ("]" * frame.is_list, *frame.end.split()):
+        yield from reader.spaces()
+        if part and not (yield from reader.take(part)):
+            return
+        reader.drop()
