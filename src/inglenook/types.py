@@ -168,6 +168,7 @@ class GenerateRequest:
     """What the two requests below share. `request_id` is the id that the client sees.
 
     `model_defaulted` names the fields of `sampling` that the client left to the model: of MODEL_DEFAULTED at most.
+    `is_repaired`: whether the text is mended (text/repair.py) against `repair_keys`; None: as the server is set.
     """
 
     request_id: str
@@ -177,6 +178,8 @@ class GenerateRequest:
     priority: int = 0  # lower is served first
     model_defaulted: frozenset[str] = frozenset()
     constraint: Constraint | None = None
+    is_repaired: bool | None = None
+    repair_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
 import httpx
 
 from inglenook.errors import EngineError
-from inglenook.types import Delta, TokenLogprob, Usage
+from inglenook.types import Delta, TokenLogprob, ToolCallDelta, Usage
 
 if TYPE_CHECKING:
     from conftest import ScriptedBackend
@@ -99,6 +100,119 @@ async def test_chat_stream_with_logprobs(http: httpx.AsyncClient, backend: Scrip
         '"top_logprobs":[{"token":"b","logprob":-1.5,"bytes":[98]}]}],"refusal":null},"finish_reason":null}'
     )
     assert masked(answer.text) == "".join(map(chat_event, [ROLE, content, END.replace("stop", "length", 1)])) + DONE
+
+
+# --- tool calls, thinking, warnings ---------------------------------------------------------------
+
+TOOLS = [{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "g"}}]
+CALLS = (
+    Delta(0, "", (1,), reasoning="Hm"),
+    Delta(0, "So:", (2,), reasoning="."),
+    Delta(0, "", (3,), tool_calls=(ToolCallDelta(0, "call_1", "f"),)),
+    Delta(0, "", (4,), tool_calls=(ToolCallDelta(0, arguments='{"x"'),)),
+    Delta(0, "", (5,), tool_calls=(ToolCallDelta(0, arguments=": 1}"), ToolCallDelta(1, "call_2", "g", "{}"))),
+    Delta(0, "", (6,), finish_reason="tool_calls", usage=Usage(7, 3, 4)),
+)
+
+
+def delta_event(delta: str) -> str:
+    return chat_event(f'{{"index":0,"delta":{{{delta}}},"logprobs":null,"finish_reason":null}}')
+
+
+async def test_calls(http: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+    backend.script = CALLS
+    answer = await http.post("/v1/chat/completions", json=CHAT | {"tools": TOOLS})
+    assert (
+        '"message":{"role":"assistant","content":"So:","refusal":null,"reasoning_content":"Hm.","reasoning":"Hm.",'
+        '"tool_calls":[{"id":"call_1","type":"function","function":{"name":"f","arguments":"{\\"x\\": 1}"}},'
+        '{"id":"call_2","type":"function","function":{"name":"g","arguments":"{}"}}]},"logprobs":null,'
+        '"finish_reason":"tool_calls","stop_reason":null}'
+    ) in answer.text
+    backend.script = CALLS[2:]
+    answer = await http.post("/v1/chat/completions", json=CHAT | {"tools": TOOLS})
+    assert '"content":null,"refusal":null,"tool_calls":[' in answer.text
+
+
+async def test_calls_in_a_stream(http: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+    backend.script = CALLS
+    answer = await http.post("/v1/chat/completions", json=CHAT | {"tools": TOOLS, "stream": True})
+    first = '"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"f","arguments":""}}]'
+    second = '"tool_calls":[{"index":1,"id":"call_2","type":"function","function":{"name":"g","arguments":""}}]'
+    assert masked(answer.text) == "".join(
+        [
+            chat_event(ROLE),
+            delta_event('"reasoning_content":"Hm","reasoning":"Hm"'),
+            delta_event('"reasoning_content":".","reasoning":"."'),
+            delta_event('"content":"So:"'),
+            delta_event(first),
+            delta_event('"tool_calls":[{"index":0,"function":{"arguments":"{\\"x\\""}}]'),
+            delta_event('"tool_calls":[{"index":0,"function":{"arguments":": 1}"}}]'),
+            delta_event(second),
+            delta_event('"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]'),
+            chat_event(END.replace("stop", "tool_calls", 1)),
+            DONE,
+        ]
+    )
+
+
+async def test_a_named_call_ends_with_stop(http: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+    backend.script = CALLS[2:]
+    choice = {"type": "function", "function": {"name": "f"}}
+    answer = await http.post("/v1/chat/completions", json=CHAT | {"tools": TOOLS, "tool_choice": choice})
+    assert answer.json()["choices"][0]["finish_reason"] == "stop"
+
+
+async def test_a_call_cut_off(http: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+    backend.script = (*CALLS[2:4], Delta(0, "", (), finish_reason="length", usage=Usage(7, 3)))
+    choice = (await http.post("/v1/chat/completions", json=CHAT | {"tools": TOOLS})).json()["choices"][0]
+    assert choice["finish_reason"] == "length"
+    assert choice["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"x"'}
+
+
+async def test_the_older_form(http: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+    backend.script = (*CALLS[2:4], Delta(0, "", (5,), tool_calls=(ToolCallDelta(0, arguments=": 1}"),)), CALLS[-1])
+    asked = CHAT | {"functions": [{"name": "f"}]}
+    answer = await http.post("/v1/chat/completions", json=asked)
+    assert (
+        '"message":{"role":"assistant","content":null,"refusal":null,'
+        '"function_call":{"name":"f","arguments":"{\\"x\\": 1}"}},"logprobs":null,"finish_reason":"function_call"'
+    ) in answer.text
+    stream = await http.post("/v1/chat/completions", json=asked | {"stream": True})
+    assert masked(stream.text) == "".join(
+        [
+            chat_event(ROLE),
+            delta_event('"function_call":{"name":"f","arguments":""}'),
+            delta_event('"function_call":{"arguments":"{\\"x\\""}'),
+            delta_event('"function_call":{"arguments":": 1}"}'),
+            chat_event(END.replace("stop", "function_call", 1)),
+            DONE,
+        ]
+    )
+
+
+async def test_logprobs_of_calls(http: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+    token = TokenLogprob(1, "x", b"x", -0.5)
+    calls = (ToolCallDelta(0, "call_1", "f", "{"), ToolCallDelta(0, arguments="}"))
+    backend.script = (Delta(0, "", (1, 1), (token, token), tool_calls=calls), CALLS[-1])
+    asked = CHAT | {"tools": TOOLS, "logprobs": True}
+    answer = await http.post("/v1/chat/completions", json=asked)
+    assert len(answer.json()["choices"][0]["logprobs"]["content"]) == 2
+    stream = await http.post("/v1/chat/completions", json=asked | {"stream": True})
+    chunks = [json.loads(event[6:]) for event in stream.text.split("\n\n") if event.startswith("data: {")]
+    logprobs = [chunk["choices"][0]["logprobs"] for chunk in chunks]
+    assert [len(entry["content"]) for entry in logprobs if entry] == [2]
+
+
+async def test_warnings(http: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+    backend.script = (Delta(0, "Hi", (1,), warnings=("Roles were joined.",)), Delta(0, "", (), finish_reason="stop"))
+    warnings = ["unknown fields ignored: foo", "Roles were joined."]
+    answer = await http.post("/v1/chat/completions", json=CHAT | {"foo": 1})
+    assert answer.json()["warnings"] == warnings
+    assert answer.headers["x-inglenook-warnings"] == "; ".join(warnings)
+    stream = await http.post("/v1/chat/completions", json=CHAT | {"foo": 1, "stream": True})
+    chunks = [json.loads(event[6:]) for event in stream.text.split("\n\n") if event.startswith("data: {")]
+    assert [chunk.get("warnings") for chunk in chunks] == [warnings, None, None]
+    assert (await http.post("/v1/completions", json={"prompt": "x", "foo": 1})).json()["warnings"] == warnings
 
 
 async def test_error_in_a_stream(http: httpx.AsyncClient, backend: ScriptedBackend) -> None:

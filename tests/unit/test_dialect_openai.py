@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inglenook.dialects.json_fields import decode_object
-from inglenook.dialects.openai import AnswerHead, ChatStream, error_body, new_id
-from inglenook.dialects.openai_fields import REFUSED, WITHOUT_EFFECT
+from inglenook.dialects.openai import AnswerHead, error_body, new_id
+from inglenook.dialects.openai_chat import ChatStream
+from inglenook.dialects.openai_fields import CHAT_ONLY, REFUSED, WITHOUT_EFFECT
 from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
 from inglenook.errors import EngineError, InvalidRequestError, UnsupportedParameterError
 from inglenook.types import MODEL_DEFAULTED, ChatRequest, CompletionRequest, Delta, Message, SamplingParams
 
 USER = {"role": "user", "content": "Hi"}
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
 
 
 def chat(**fields: Any) -> Parsed[ChatRequest]:
@@ -43,6 +45,8 @@ def test_defaults() -> None:
     assert completion().request == CompletionRequest("id-1", "", sampling, prompts=("x",), **left_open)
 
 
+CONSTRAINTS = ["response_format", "structured_outputs", "structural_tag", "regex", "ebnf", "grammar", "json_schema"]
+CONSTRAINTS += ["guided_json", "guided_json_object", "guided_regex", "guided_choice", "guided_grammar"]
 HONOURED: dict[str, Any] = {
     "min_tokens": 2,
     "temperature": 0.5,
@@ -79,7 +83,17 @@ def test_honoured_fields() -> None:
 
 
 def test_explicit_nulls_are_not_given() -> None:
-    names = [*HONOURED, *REFUSED, "max_tokens", "max_completion_tokens", "stop", "stop_token_ids", "logit_bias"]
+    names = [
+        *HONOURED,
+        *REFUSED,
+        *CHAT_ONLY,
+        *CONSTRAINTS,
+        "max_tokens",
+        "max_completion_tokens",
+        "stop",
+        "stop_token_ids",
+        "logit_bias",
+    ]
     names += ["n", "priority", "model", "logprobs", "top_logprobs", "stream", "stream_options", "unheard_of", "user"]
     nulls = dict.fromkeys(names)
     assert chat(**nulls) == chat()
@@ -152,6 +166,21 @@ def test_numbers_may_be_written_either_way() -> None:
             "'image_url'",
         ),
         ({"messages": [{**USER, "name": 5}]}, "messages[0].name", "expected a string"),
+        ({"messages": [{**USER, "tool_calls": {}}]}, "messages[0].tool_calls", "a list of calls"),
+        ({"messages": [{**USER, "tool_calls": [5]}]}, "messages[0].tool_calls[0]", "an object with a function"),
+        ({"messages": [{**USER, "tool_calls": [{}]}]}, "messages[0].tool_calls[0].function", "missing"),
+        ({"messages": [{**USER, "tool_calls": [{"function": {}}]}]}, "messages[0].tool_calls[0].function.name", "miss"),
+        (
+            {"messages": [{**USER, "tool_calls": [{"function": {"name": "f", "arguments": 5}}]}]},
+            "messages[0].tool_calls[0].function.arguments",
+            "a string that holds JSON",
+        ),
+        ({"messages": [{**USER, "function_call": "f"}]}, "messages[0].function_call", "an object"),
+        ({"messages": [{"role": "tool", "content": "5", "tool_call_id": 1}]}, "messages[0].tool_call_id", "a string"),
+        ({"documents": {}}, "documents", "a list of objects"),
+        ({"documents": ["x"]}, "documents[0]", "an object"),
+        ({"repair": "yes"}, "repair", "a boolean"),
+        ({"repair_keys": 5}, "repair_keys", "a list of strings"),
         ({"continue_final_message": True, "add_generation_prompt": True}, "add_generation_prompt", "exclude"),
         ({"chat_template_kwargs": 5}, "chat_template_kwargs", "expected an object"),
         ({"echo": True}, "echo", "not supported"),
@@ -197,7 +226,10 @@ def test_deep_values_for_templates_are_refused() -> None:
     for _ in range(100):
         deep = [deep]
     assert "deeper" in refusal(chat_template_kwargs={"x": deep}).message
-    assert "deeper" in refusal(messages=[{**USER, "tool_calls": deep}]).message
+    assert "deeper" in refusal(messages=[{**USER, "whatever": deep}]).message
+    assert "deeper" in refusal(documents=[{"x": deep}]).message
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"x": deep}}}}
+    assert "deeper" in refusal(tools=[tool]).message
 
 
 def test_messages() -> None:
@@ -205,17 +237,21 @@ def test_messages() -> None:
         messages=[
             {"role": "system", "content": ""},
             {"role": "checking_agent", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
-            {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}], "refusal": None},
+            {"role": "assistant", "content": None, "tool_calls": [CALL], "refusal": None},
             {"role": "assistant", "tool_calls": []},
-            {"role": "tool", "content": "5", "tool_call_id": "1", "name": "f"},
+            {"role": "tool", "content": [{"type": "text", "text": "5"}], "tool_call_id": "1", "name": "f"},
+            {"role": "assistant", "content": "", "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "function", "content": "6", "name": "f"},
         ]
     ).request.messages
     assert messages == (
         Message("system", ""),
         Message("checking_agent", "a\nb"),
-        Message("assistant", None, extra={"tool_calls": [{"id": "1"}]}),
+        Message("assistant", None, extra={"tool_calls": [CALL]}),
         Message("assistant", None, extra={"tool_calls": []}),
         Message("tool", "5", "f", {"tool_call_id": "1"}),
+        Message("assistant", "", extra={"function_call": {"name": "f", "arguments": "{}"}}),
+        Message("function", "6", "f"),
     )
 
 
@@ -279,6 +315,23 @@ def test_best_of_equal_to_n() -> None:
         completion(best_of=2)
 
 
+@pytest.mark.parametrize("name", CHAT_ONLY)
+def test_chat_fields_on_the_other_route(name: str) -> None:
+    for value in (None, False, "", [], {}, *CHAT_ONLY[name]):
+        assert completion(**{name: value}).unknown_fields == ()
+    with pytest.raises(UnsupportedParameterError, match="chat requests only") as caught:
+        completion(**{name: [{"x": 1}]})
+    assert caught.value.param == name
+
+
+def test_repair_and_documents() -> None:
+    assert (chat().request.is_repaired, chat(repair=False).request.is_repaired) == (None, False)
+    mended = completion(repair=True, repair_keys=["a", "b"]).request
+    assert (mended.is_repaired, mended.repair_keys) == (True, ("a", "b"))
+    assert chat(repair_keys=["a"]).request.is_repaired is True
+    assert chat(documents=[{"title": "t", "text": "x"}]).request.documents == ({"title": "t", "text": "x"},)
+
+
 def test_fields_without_effect() -> None:
     assert chat(**dict.fromkeys(WITHOUT_EFFECT, "x")) == chat()
     assert not WITHOUT_EFFECT & set(REFUSED)
@@ -312,5 +365,6 @@ def test_stream_text_survives(texts: list[str]) -> None:
 
 def test_api_page_names_every_field() -> None:
     page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
-    missing = [name for name in {*REFUSED, *WITHOUT_EFFECT, *HONOURED} if f"`{name}`" not in page]
+    names = {*REFUSED, *CHAT_ONLY, *CONSTRAINTS, *WITHOUT_EFFECT, *HONOURED, "repair", "repair_keys"}
+    missing = [name for name in names if f"`{name}`" not in page]
     assert missing == []

@@ -41,6 +41,7 @@ class Preparer:
         request.sampling.validate()
         if not 1 <= request.num_choices <= MAX_CHOICES:
             raise InvalidRequestError(f"n is {request.num_choices}; it must be between 1 and {MAX_CHOICES}.", param="n")
+        _refuse_unwired(request)
         warnings: tuple[str, ...] = ()
         echoed = None
         if isinstance(request, ChatRequest):
@@ -65,6 +66,7 @@ class Preparer:
             request.messages,
             add_generation_prompt=request.add_generation_prompt,
             continue_final_message=request.continue_final_message,
+            documents=request.documents or None,
             template_kwargs=request.chat_template_kwargs,
         )
         # The template writes the special tokens itself.
@@ -107,6 +109,15 @@ class Preparer:
             request.request_id, tuple(prompt), sampling, self._eos_token_ids, request.priority
         )
         return engine_request, warning
+
+
+def _refuse_unwired(request: ChatRequest | CompletionRequest) -> None:
+    """Nothing is ignored in silence while the parts are put together."""
+    param = request.constraint.param if request.constraint else "repair" if request.is_repaired else None
+    if isinstance(request, ChatRequest) and request.tool_use.tools:
+        param = "tools"
+    if param is not None:
+        raise UnsupportedParameterError(f"{param} isn't supported by this model's back end yet.", param=param)
 
 
 def _check_completion(request: CompletionRequest) -> None:

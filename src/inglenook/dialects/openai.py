@@ -1,4 +1,4 @@
-"""Deltas, errors and model cards -> OpenAI's JSON: whole answers and the events of streams."""
+"""Deltas, errors and model cards -> OpenAI's JSON: what both routes share, and the older one, completions."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from inglenook.dialects import openai_wire as wire
 from inglenook.errors import InglenookError
-from inglenook.types import Delta, FinishReason, ModelCard, TokenLogprob, Usage
+from inglenook.types import Delta, FinishReason, ModelCard, TokenLogprob, ToolCallDelta, Usage
 
 DONE = b"[DONE]"  # the last event of a stream, after an error too
 
 _MIN_LOGPROB = -9999.0  # JSON has no infinity; vLLM writes the same
 _MAX_MESSAGE_CHARS = 2000
-_encode = msgspec.json.Encoder().encode
+encode_json = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
 class AnswerHead:
-    """What every chunk of an answer repeats. `created` is Unix time, s."""
+    """What every chunk of an answer repeats, and what it says once of the request. `created` is Unix time, s."""
 
     id: str
     created: int
     model: str
     fingerprint: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass
-class _Choice:
+class Choice:
     """One choice of an answer that isn't streamed, put together from its deltas."""
 
     texts: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: list[ToolCallDelta] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     stop_reason: str | int | None = None
@@ -54,15 +57,15 @@ def error_body(error: InglenookError) -> bytes:
     message = error.message
     if len(message) > _MAX_MESSAGE_CHARS:
         message = message[: _MAX_MESSAGE_CHARS - 3] + "..."
-    return _encode(wire.ErrorBody(wire.ErrorDetail(message, error.type, error.param, error.code)))
+    return encode_json(wire.ErrorBody(wire.ErrorDetail(message, error.type, error.param, error.code)))
 
 
 def model_body(card: ModelCard) -> bytes:
-    return _encode(_model(card))
+    return encode_json(_model(card))
 
 
 def model_list_body(cards: Iterable[ModelCard]) -> bytes:
-    return _encode(wire.ModelList("list", [_model(card) for card in cards]))
+    return encode_json(wire.ModelList("list", [_model(card) for card in cards]))
 
 
 def _model(card: ModelCard) -> wire.ModelBody:
@@ -72,33 +75,9 @@ def _model(card: ModelCard) -> wire.ModelBody:
 # --- whole answers --------------------------------------------------------------------------------
 
 
-def chat_body(head: AnswerHead, deltas: Iterable[Delta], *, has_logprobs: bool) -> bytes:
-    choices, usage = _gather(deltas)
-    return _encode(
-        wire.ChatCompletion(
-            head.id,
-            "chat.completion",
-            head.created,
-            head.model,
-            head.fingerprint,
-            [
-                wire.ChatChoice(
-                    index,
-                    wire.ChatMessage("assistant", "".join(choice.texts)),
-                    wire.ChatLogprobs(_chat_logprobs(choice.logprobs)) if has_logprobs else None,
-                    choice.finish_reason,
-                    choice.stop_reason,
-                )
-                for index, choice in sorted(choices.items())
-            ],
-            _usage(usage),
-        )
-    )
-
-
 def completion_body(head: AnswerHead, deltas: Iterable[Delta], *, has_logprobs: bool) -> bytes:
-    choices, usage = _gather(deltas)
-    return _encode(
+    answer = gather(deltas)
+    return encode_json(
         wire.Completion(
             head.id,
             "text_completion",
@@ -113,85 +92,70 @@ def completion_body(head: AnswerHead, deltas: Iterable[Delta], *, has_logprobs: 
                     choice.finish_reason,
                     choice.stop_reason,
                 )
-                for index, choice in sorted(choices.items())
+                for index, choice in answer.choices
             ],
-            _usage(usage),
+            usage_body(answer.usage),
+            warnings_body((*head.warnings, *answer.warnings)),
         )
     )
 
 
-def _gather(deltas: Iterable[Delta]) -> tuple[dict[int, _Choice], Usage]:
-    choices: dict[int, _Choice] = {}
+@dataclass(frozen=True)
+class Gathered:
+    choices: list[tuple[int, Choice]]  # by index
+    usage: Usage
+    warnings: tuple[str, ...]
+
+
+def gather(deltas: Iterable[Delta]) -> Gathered:
+    """The choices of an answer from all of its deltas."""
+    choices: dict[int, Choice] = {}
     usage = Usage()
+    warnings: tuple[str, ...] = ()
     for delta in deltas:
-        choice = choices.setdefault(delta.index, _Choice())
+        choice = choices.setdefault(delta.index, Choice())
         choice.texts.append(delta.text)
+        choice.reasoning.append(delta.reasoning)
+        choice.calls.extend(delta.tool_calls)
         choice.logprobs.extend(delta.logprobs)
         if delta.finish_reason is not None:
             choice.finish_reason, choice.stop_reason = delta.finish_reason, delta.stop_reason
         usage = delta.usage or usage
-    return choices, usage
+        warnings += delta.warnings
+    return Gathered(sorted(choices.items()), usage, warnings)
 
 
 # --- streams: each method returns the data of the events to send, in order --------------------------
 
 
-class _Stream:
-    """What the streams of both routes share: how they end."""
+class Stream:
+    """What the streams of both routes share: how they begin and end. Warnings come with the first chunk."""
 
     def __init__(self, head: AnswerHead, *, include_usage: bool) -> None:
         self._head = head
         self._include_usage = include_usage
         self._usage = Usage()
+        self._warnings = head.warnings
 
     def end(self) -> list[bytes]:
-        return [self._chunk(None, _usage(self._usage)), DONE] if self._include_usage else [DONE]
+        return [self._chunk(None, usage_body(self._usage)), DONE] if self._include_usage else [DONE]
 
     def fail(self, error: InglenookError) -> list[bytes]:
         return [error_body(error), DONE]
+
+    def _see(self, delta: Delta) -> None:
+        self._usage = delta.usage or self._usage
+        self._warnings += delta.warnings
+
+    def _take_warnings(self) -> list[str] | UnsetType:
+        warnings, self._warnings = self._warnings, ()
+        return warnings_body(warnings)
 
     def _chunk(self, choice: Any, usage: wire.UsageBody | None = None) -> bytes:
         raise NotImplementedError
 
 
-class ChatStream(_Stream):
-    """Chunks of one chat answer: the role comes alone and first, the finish reason alone and last, per choice."""
-
-    def __init__(self, head: AnswerHead, *, include_usage: bool) -> None:
-        super().__init__(head, include_usage=include_usage)
-        self._opened: set[int] = set()
-
-    def encode(self, delta: Delta) -> list[bytes]:
-        self._usage = delta.usage or self._usage
-        index = delta.index
-        events = []
-        if index not in self._opened:
-            self._opened.add(index)
-            events.append(self._chunk(wire.ChatChunkChoice(index, wire.ChatDelta("assistant", ""))))
-        if delta.text or delta.logprobs:
-            logprobs = wire.ChatLogprobs(_chat_logprobs(delta.logprobs)) if delta.logprobs else None
-            events.append(self._chunk(wire.ChatChunkChoice(index, wire.ChatDelta(UNSET, delta.text), logprobs)))
-        if delta.finish_reason is not None:
-            choice = wire.ChatChunkChoice(index, wire.ChatDelta(), None, delta.finish_reason, delta.stop_reason)
-            events.append(self._chunk(choice))
-        return events
-
-    def _chunk(self, choice: wire.ChatChunkChoice | None, usage: wire.UsageBody | None = None) -> bytes:
-        head = self._head
-        return _encode(
-            wire.ChatChunk(
-                head.id,
-                "chat.completion.chunk",
-                head.created,
-                head.model,
-                head.fingerprint,
-                [] if choice is None else [choice],
-                usage if self._include_usage else UNSET,
-            )
-        )
-
-
-class CompletionStream(_Stream):
+class CompletionStream(Stream):
     """Chunks of one answer on the older route: one for each delta that says something."""
 
     def __init__(self, head: AnswerHead, *, include_usage: bool) -> None:
@@ -199,7 +163,7 @@ class CompletionStream(_Stream):
         self._text_offsets: dict[int, int] = {}
 
     def encode(self, delta: Delta) -> list[bytes]:
-        self._usage = delta.usage or self._usage
+        self._see(delta)
         if not (delta.text or delta.logprobs or delta.finish_reason):
             return []
         choice = wire.CompletionChoice(delta.index, delta.text, None, delta.finish_reason)
@@ -213,7 +177,7 @@ class CompletionStream(_Stream):
 
     def _chunk(self, choice: wire.CompletionChoice | None, usage: wire.UsageBody | None = None) -> bytes:
         head = self._head
-        return _encode(
+        return encode_json(
             wire.Completion(
                 head.id,
                 "text_completion",
@@ -222,6 +186,7 @@ class CompletionStream(_Stream):
                 head.fingerprint,
                 [] if choice is None else [choice],
                 usage if self._include_usage else UNSET,
+                self._take_warnings(),
             )
         )
 
@@ -229,7 +194,7 @@ class CompletionStream(_Stream):
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _usage(usage: Usage) -> wire.UsageBody:
+def usage_body(usage: Usage) -> wire.UsageBody:
     return wire.UsageBody(
         usage.prompt_tokens,
         usage.completion_tokens,
@@ -238,20 +203,12 @@ def _usage(usage: Usage) -> wire.UsageBody:
     )
 
 
-def _finite(logprob: float) -> float:
+def warnings_body(warnings: Sequence[str]) -> list[str] | UnsetType:
+    return list(warnings) or UNSET
+
+
+def finite(logprob: float) -> float:
     return logprob if math.isfinite(logprob) else _MIN_LOGPROB
-
-
-def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> list[wire.ChatTokenLogprob]:
-    return [
-        wire.ChatTokenLogprob(
-            token.text,
-            _finite(token.logprob),
-            list(token.bytes),
-            [wire.TopLogprob(other.text, _finite(other.logprob), list(other.bytes)) for other in token.top],
-        )
-        for token in tokens
-    ]
 
 
 def _completion_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> wire.CompletionLogprobs:
@@ -268,9 +225,9 @@ def _completion_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> wire.Co
             result.token_logprobs.append(None)
             result.top_logprobs.append(None)
             continue
-        result.token_logprobs.append(_finite(token.logprob))
+        result.token_logprobs.append(finite(token.logprob))
         likeliest: dict[str, float] = {}
         for other in (*token.top, token):  # the chosen token is always there; equal texts keep the likelier
-            likeliest.setdefault(other.text, _finite(other.logprob))
+            likeliest.setdefault(other.text, finite(other.logprob))
         result.top_logprobs.append(likeliest)
     return result

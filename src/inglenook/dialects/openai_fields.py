@@ -10,8 +10,7 @@ from typing import Any
 
 from inglenook.errors import UnsupportedParameterError
 
-# Accepted, since they can't change an answer of this server: whom it is billed to, where it is kept or cached,
-# how many tools may be called at once where there are none.
+# Accepted, since they can't change an answer of this server: whom it is billed to, where it is kept or cached.
 WITHOUT_EFFECT = frozenset(
     {
         "user",
@@ -29,38 +28,13 @@ WITHOUT_EFFECT = frozenset(
         "ttl",
         "timeout",
         "guided_decoding_backend",
-        "parallel_tool_calls",
     }
 )
 
 # Refused by name, unless the value is null, false, empty, or one of those given here, which ask for nothing.
 REFUSED: Mapping[str, tuple[Any, ...]] = {
-    # tools and their older form
-    "tools": (),
-    "tool_choice": ("none",),
-    "functions": (),
-    "function_call": ("none",),
-    # structured outputs, of all dialects
-    "response_format": ({"type": "text"},),
-    "structured_outputs": (),
-    "guided_json": (),
-    "guided_regex": (),
-    "guided_choice": (),
-    "guided_grammar": (),
-    "regex": (),
-    "ebnf": (),
-    "grammar": (),
-    "json_schema": (),
-    "structural_tag": (),
-    # reasoning
-    "reasoning_effort": ("none",),
-    "reasoning": (),
-    "reasoning_format": ("none", "auto"),
-    "thinking": (),
-    "enable_thinking": (),
-    "thinking_token_budget": (),
-    "include_reasoning": (True,),
-    "separate_reasoning": (True,),
+    # structured outputs, reasoning
+    "guided_whitespace_pattern": (),
     "stream_reasoning": (True,),
     "verbosity": ("medium",),
     # input and output other than text
@@ -68,7 +42,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "audio": (),
     "prediction": (),
     "web_search_options": (),
-    "documents": (),
     "prompt_embeds": (),
     "input_ids": (),
     "media_io_kwargs": (),
@@ -144,12 +117,31 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "session_params": (),
 }
 
+# Honoured in chat requests; on the other route as REFUSED.
+CHAT_ONLY: Mapping[str, tuple[Any, ...]] = {
+    "tools": (),
+    "tool_choice": ("none", "auto"),
+    "parallel_tool_calls": (True,),
+    "functions": (),
+    "function_call": ("none", "auto"),
+    "reasoning_effort": ("none",),
+    "reasoning": (),
+    "reasoning_format": ("none", "auto"),
+    "thinking": (),
+    "enable_thinking": (),
+    "thinking_token_budget": (),
+    "include_reasoning": (True,),
+    "separate_reasoning": (True,),
+    "documents": (),
+}
+
+_NEUTRAL = {**REFUSED, **CHAT_ONLY}
+
 _INSTEAD = {
     "repeat_penalty": "Use repetition_penalty.",
     "n_predict": "Use max_tokens.",
     "no_stop_trim": "Use include_stop_str_in_output.",
     "n_probs": "Use logprobs and top_logprobs.",
-    "enable_thinking": "Put it into chat_template_kwargs.",
     "request_id": "Send the header x-request-id.",
     "rid": "Send the header x-request-id.",
 }
@@ -158,12 +150,12 @@ _INSTEAD = {
 def refuse_or_report(unread: Mapping[str, Any]) -> tuple[str, ...]:
     """Sort the fields that a parser didn't read: returns the names that nobody knows.
 
-    Raises UnsupportedParameterError for a field of REFUSED whose value asks for something.
+    Raises UnsupportedParameterError for a field of REFUSED or CHAT_ONLY whose value asks for something.
     """
     unknown = []
     for name, value in unread.items():
-        if name in REFUSED:
-            if not asks_for_nothing(value, REFUSED[name]):
+        if name in _NEUTRAL:
+            if not asks_for_nothing(value, _NEUTRAL[name]):
                 raise unsupported(name)
         elif name not in WITHOUT_EFFECT and value is not None:
             unknown.append(name)
@@ -178,5 +170,7 @@ def asks_for_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
 
 
 def unsupported(name: str) -> UnsupportedParameterError:
+    if name in CHAT_ONLY:
+        return UnsupportedParameterError(f"{name} is a field of chat requests only. Leave it out.", param=name)
     advice = _INSTEAD.get(name, "Leave it out.")
     return UnsupportedParameterError(f"{name} is known to this server but not supported yet. {advice}", param=name)

@@ -6,9 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from inglenook.dialects.json_fields import Fields, as_token_id, check_depth, decode_object, expected
+from inglenook.dialects.json_fields import Fields, as_token_id, decode_object, expected
+from inglenook.dialects.openai_constraints import parse_constraint
 from inglenook.dialects.openai_fields import refuse_or_report, unsupported
-from inglenook.errors import InvalidRequestError, UnsupportedParameterError
+from inglenook.dialects.openai_messages import parse_documents, parse_messages
+from inglenook.dialects.openai_reasoning import parse_reasoning
+from inglenook.dialects.openai_tools import CallForm, parse_tool_use
+from inglenook.errors import InvalidRequestError
 from inglenook.types import (
     MAX_CHOICES,
     MAX_LOGPROBS,
@@ -16,7 +20,6 @@ from inglenook.types import (
     ChatRequest,
     CompletionRequest,
     GenerateRequest,
-    Message,
     SamplingParams,
 )
 
@@ -35,6 +38,7 @@ class Parsed(Generic[RequestT]):
     stream: bool
     include_usage: bool
     unknown_fields: tuple[str, ...]
+    call_form: CallForm = CallForm()
 
     @property
     def has_logprobs(self) -> bool:
@@ -54,6 +58,8 @@ def parse_chat(body: bytes, request_id: str) -> Parsed[ChatRequest]:
     if max_tokens is not None and max_tokens < 1:
         name = "max_tokens" if fields.get("max_completion_tokens") is None else "max_completion_tokens"
         raise InvalidRequestError(f"{name} is {max_tokens}; it must be at least 1.", param=name)
+    tool_use, call_form = parse_tool_use(fields)
+    template_kwargs = fields.object("chat_template_kwargs")
     request = ChatRequest(
         request_id=request_id,
         model=fields.string("model", ""),
@@ -61,12 +67,17 @@ def parse_chat(body: bytes, request_id: str) -> Parsed[ChatRequest]:
         num_choices=_num_choices(fields),
         priority=fields.integer("priority", 0),
         model_defaulted=_model_defaulted(fields),
-        messages=_messages(fields),
+        constraint=parse_constraint(fields),
+        **_repair(fields),
+        messages=parse_messages(fields),
         add_generation_prompt=opens_turn,
         continue_final_message=continues,
-        chat_template_kwargs=fields.object("chat_template_kwargs"),
+        chat_template_kwargs=template_kwargs,
+        tool_use=tool_use,
+        reasoning=parse_reasoning(fields, template_kwargs),
+        documents=parse_documents(fields),
     )
-    return _parsed(fields, request)
+    return _parsed(fields, request, call_form)
 
 
 def parse_completion(body: bytes, request_id: str) -> Parsed[CompletionRequest]:
@@ -83,14 +94,16 @@ def parse_completion(body: bytes, request_id: str) -> Parsed[CompletionRequest]:
         num_choices=num_choices,
         priority=fields.integer("priority", 0),
         model_defaulted=_model_defaulted(fields),
+        constraint=parse_constraint(fields),
+        **_repair(fields),
         prompts=_prompts(fields),
         echo=fields.boolean("echo", False),
         add_special_tokens=fields.boolean("add_special_tokens", True),
     )
-    return _parsed(fields, request)
+    return _parsed(fields, request, CallForm())
 
 
-def _parsed(fields: Fields, request: RequestT) -> Parsed[RequestT]:
+def _parsed(fields: Fields, request: RequestT, call_form: CallForm) -> Parsed[RequestT]:
     stream = fields.boolean("stream", False)
     options = Fields(fields.object("stream_options"), "stream_options.")
     if fields.get("stream_options") is not None and not stream:
@@ -100,7 +113,14 @@ def _parsed(fields: Fields, request: RequestT) -> Parsed[RequestT]:
         raise unsupported("stream_options.continuous_usage_stats")
     options.get("include_obfuscation")  # padding against traffic analysis: of no use without TLS, which isn't ours
     unknown = refuse_or_report(fields.unread()) + tuple(options.name(key) for key in options.unread())
-    return Parsed(request, stream, include_usage, unknown)
+    return Parsed(request, stream, include_usage, unknown, call_form)
+
+
+def _repair(fields: Fields) -> dict[str, Any]:
+    """Our own fields: mend what the model writes, knowing the keys that it should have."""
+    keys = fields.strings("repair_keys")
+    is_repaired = fields.boolean("repair", None)
+    return {"is_repaired": True if keys and is_repaired is None else is_repaired, "repair_keys": keys}
 
 
 def _num_choices(fields: Fields) -> int:
@@ -165,60 +185,6 @@ def _logit_bias(fields: Fields) -> dict[int, float]:
             raise InvalidRequestError(f"logit_bias: {key[:40]!r} is not a token id.", param="logit_bias")
         biases[as_token_id("logit_bias", int(key))] = values.number(key, 0.0)
     return biases
-
-
-# --- messages -------------------------------------------------------------------------------------
-
-
-def _messages(fields: Fields) -> tuple[Message, ...]:
-    given = fields.get("messages")
-    if given is None:
-        raise InvalidRequestError("messages is missing; it must be a list of messages.", param="messages")
-    if not isinstance(given, list):
-        raise expected("messages", "a list of messages", given)
-    if not given:
-        raise InvalidRequestError("messages is empty; at least one message is needed.", param="messages")
-    return tuple(_message(f"messages[{index}]", value) for index, value in enumerate(given))
-
-
-def _message(where: str, value: Any) -> Message:
-    if not isinstance(value, dict):
-        raise expected(where, "an object with role and content", value)
-    fields = Fields(value, f"{where}.")
-    role = fields.string("role", "")
-    if not role:
-        raise InvalidRequestError(f"{where}.role is missing.", param=f"{where}.role")
-    content = _content(f"{where}.content", fields.get("content"))
-    name = fields.string("name", None)
-    extra = {key: item for key, item in fields.unread().items() if item is not None}
-    check_depth(where, extra)
-    return Message(role=role, content=content, name=name, extra=extra)
-
-
-def _content(where: str, value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if not isinstance(value, list):
-        raise expected(where, "a string or a list of parts", value)
-    # Templates of text models take one string; parts become its lines, as in vLLM.
-    return "\n".join(_part(f"{where}[{index}]", part) for index, part in enumerate(value))
-
-
-def _part(where: str, part: Any) -> str:
-    if isinstance(part, str):
-        return part
-    if not isinstance(part, dict):
-        raise expected(where, "an object with a type", part)
-    fields = Fields(part, f"{where}.")
-    kind = fields.string("type", "")
-    if kind not in ("text", "refusal"):
-        raise UnsupportedParameterError(
-            f"{where}: parts of type {kind[:40]!r} aren't supported; this server takes text parts.", param=where
-        )
-    text = fields.string(kind, None)
-    if text is None:
-        raise InvalidRequestError(f"{where}.{kind} is missing.", param=f"{where}.{kind}")
-    return text
 
 
 # --- prompts --------------------------------------------------------------------------------------

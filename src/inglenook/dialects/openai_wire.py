@@ -66,10 +66,36 @@ class ChatLogprobs(Struct):
     refusal: None = None
 
 
+class FunctionBody(Struct):
+    """In a stream, the first piece has the name, the others have none."""
+
+    name: str | UnsetType = UNSET
+    arguments: str | UnsetType = UNSET
+
+
+class ToolCallBody(Struct):
+    id: str
+    type: Literal["function"]
+    function: FunctionBody
+
+
+class ToolCallChunk(Struct):
+    index: int
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+    function: FunctionBody | UnsetType = UNSET
+
+
 class ChatMessage(Struct):
+    """`reasoning` is vLLM's name for the thinking, `reasoning_content` its older one, and DeepSeek's."""
+
     role: Literal["assistant"]
-    content: str
+    content: str | None
     refusal: None = None
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    tool_calls: list[ToolCallBody] | UnsetType = UNSET
+    function_call: FunctionBody | UnsetType = UNSET
 
 
 class ChatChoice(Struct):
@@ -88,11 +114,16 @@ class ChatCompletion(Struct):
     system_fingerprint: str
     choices: list[ChatChoice]
     usage: UsageBody
+    warnings: list[str] | UnsetType = UNSET
 
 
 class ChatDelta(Struct):
     role: Literal["assistant"] | UnsetType = UNSET
     content: str | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    tool_calls: list[ToolCallChunk] | UnsetType = UNSET
+    function_call: FunctionBody | UnsetType = UNSET
 
 
 class ChatChunkChoice(Struct):
@@ -111,6 +142,7 @@ class ChatChunk(Struct):
     system_fingerprint: str
     choices: list[ChatChunkChoice]
     usage: UsageBody | UnsetType | None = UNSET
+    warnings: list[str] | UnsetType = UNSET
 
 
 # --- completions ----------------------------------------------------------------------------------
@@ -141,3 +173,4 @@ class Completion(Struct):
     system_fingerprint: str
     choices: list[CompletionChoice]
     usage: UsageBody | UnsetType | None = UNSET
+    warnings: list[str] | UnsetType = UNSET

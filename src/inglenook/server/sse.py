@@ -36,16 +36,16 @@ class StreamEncoder(Protocol):
 class EventStream(Response):
     """Waits for the first delta before it sends anything, so that an early error is a plain HTTP one."""
 
-    def __init__(self, answer: Answer, encoder: StreamEncoder, unknown_fields: Sequence[str]) -> None:
+    def __init__(self, answer: Answer, encoder: StreamEncoder, warnings: Sequence[str]) -> None:
         self._answer = answer
         self._encoder = encoder
-        self._unknown_fields = unknown_fields
+        self._warnings = warnings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._answer as answer:
             batch = await answer.next_batch()
             self.status_code = 200
-            self.init_headers({**_HEADERS, **warning_header(self._unknown_fields, batch)})
+            self.init_headers({**_HEADERS, **warning_header(self._warnings, batch)})
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             encoder = self._encoder
             try:

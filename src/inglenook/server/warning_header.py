@@ -1,4 +1,4 @@
-"""The header that says what of a request was ignored or changed."""
+"""What of a request was ignored or changed, as the answer and a header of it say."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ _MAX_FIELD_CHARS = 60
 _MAX_WARNING_CHARS = 300
 
 
-def warning_header(unknown_fields: Sequence[str], deltas: Iterable[Delta]) -> dict[str, str]:
-    """`x-inglenook-warnings`, where there is something to say: fields that nobody knows, warnings of the back end.
+def unknown_fields_warning(names: Sequence[str]) -> tuple[str, ...]:
+    """What the answer says of fields that nobody knows: one warning or none."""
+    if not names:
+        return ()
+    shown = [quote(name[:_MAX_FIELD_CHARS], safe="._-[]") for name in names[:_MAX_FIELDS]]
+    more = f" and {len(names) - _MAX_FIELDS} more" if len(names) > _MAX_FIELDS else ""
+    return (f"unknown fields ignored: {', '.join(shown)}{more}",)
+
+
+def warning_header(warnings: Sequence[str], deltas: Iterable[Delta]) -> dict[str, str]:
+    """`x-inglenook-warnings`, where there is something to say: `warnings` first, then those of the back end.
 
     What a client wrote is escaped and cut, so that it can't add headers of its own.
     """
-    warnings = []
-    if unknown_fields:
-        names = [quote(name[:_MAX_FIELD_CHARS], safe="._-[]") for name in unknown_fields[:_MAX_FIELDS]]
-        more = f" and {len(unknown_fields) - _MAX_FIELDS} more" if len(unknown_fields) > _MAX_FIELDS else ""
-        warnings.append(f"unknown fields ignored: {', '.join(names)}{more}")
+    texts = list(warnings)
     for delta in deltas:
-        warnings += [quote(text[:_MAX_WARNING_CHARS], safe=" ,.:()'_-/=") for text in delta.warnings]
-    return {"x-inglenook-warnings": "; ".join(warnings)} if warnings else {}
+        texts += [quote(text[:_MAX_WARNING_CHARS], safe=" ,.:()'_-/=") for text in delta.warnings]
+    return {"x-inglenook-warnings": "; ".join(texts)} if texts else {}

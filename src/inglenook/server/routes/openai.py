@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -11,12 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from inglenook.dialects import openai
+from inglenook.dialects.openai_chat import ChatStream, chat_body
 from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
 from inglenook.server.answer import Answer
 from inglenook.server.body import read_body
 from inglenook.server.sse import EventStream, StreamEncoder
 from inglenook.server.state import ServerState, state_of
-from inglenook.server.warning_header import warning_header
+from inglenook.server.warning_header import unknown_fields_warning, warning_header
 from inglenook.types import Delta
 
 
@@ -33,7 +35,8 @@ async def chat_completions(request: Request) -> Response:
     parsed = parse_chat(await _body(request, state), openai.new_id("chatcmpl"))
     head = _head(state, parsed)
     deltas = state.router.chat(parsed.request)
-    return await _respond(request, parsed, deltas, head, openai.ChatStream, openai.chat_body)
+    stream = partial(ChatStream, call_form=parsed.call_form)
+    return await _respond(request, parsed, deltas, head, stream, partial(chat_body, call_form=parsed.call_form))
 
 
 async def completions(request: Request) -> Response:
@@ -54,13 +57,13 @@ async def _respond(
 ) -> Response:
     answer = Answer(deltas, request.receive, state_of(request).answers)
     if parsed.stream:
-        return EventStream(answer, stream(head, include_usage=parsed.include_usage), parsed.unknown_fields)
+        return EventStream(answer, stream(head, include_usage=parsed.include_usage), head.warnings)
     async with answer:
         collected: list[Delta] = []
         while batch := await answer.next_batch():
             collected += batch
     body = whole(head, collected, has_logprobs=parsed.has_logprobs)
-    return _json(body, warning_header(parsed.unknown_fields, collected))
+    return _json(body, warning_header(head.warnings, collected))
 
 
 async def _body(request: Request, state: ServerState) -> bytes:
@@ -69,7 +72,8 @@ async def _body(request: Request, state: ServerState) -> bytes:
 
 def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
     model = state.router.resolve(parsed.request.model)
-    return openai.AnswerHead(parsed.request.request_id, int(time.time()), model, f"inglenook-{state.version}")
+    warnings = unknown_fields_warning(parsed.unknown_fields)
+    return openai.AnswerHead(parsed.request.request_id, int(time.time()), model, f"inglenook-{state.version}", warnings)
 
 
 def _json(body: bytes, headers: dict[str, str] | None = None) -> Response:
