@@ -1,8 +1,10 @@
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -187,15 +189,16 @@ void bind_tape(nb::module_& m) {
   tape.def(
       "__init__",
       [](Tape* self, const Program& program, int64_t num_blocks, int64_t block_size, int cache_kind,
-         int64_t max_num_tokens, int64_t max_num_selected, int threads, const std::string& isa) {
+         int64_t max_num_tokens, int64_t max_num_selected, int threads, const std::string& isa,
+         std::shared_ptr<ThreadPool> pool) {
         new (self) Tape(program, to_cache(num_blocks, block_size, cache_kind),
-                        {max_num_tokens, max_num_selected, threads}, parse_isa(isa));
+                        {max_num_tokens, max_num_selected, threads}, parse_isa(isa), std::move(pool));
       },
       "program"_a, "num_blocks"_a, "block_size"_a, "cache_kind"_a, "max_num_tokens"_a, "max_num_selected"_a,
-      "threads"_a, "isa"_a)
+      "threads"_a, "isa"_a, "pool"_a = nb::none())
       .def_prop_ro("memory_bytes", &Tape::memory_bytes)
       // Between runs only.
-      .def_prop_ro("pool", &Tape::pool, nb::rv_policy::reference_internal)
+      .def_prop_ro("pool", &Tape::pool)
       .def("set_matrix", &Tape::set_matrix)
       // The array must outlive the tape.
       .def("set_vector", [](Tape& tape, int32_t slot,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 namespace inglenook {
 
@@ -53,13 +54,14 @@ TapeMemory Tape::memory(const Program& program, const CacheLayout& cache, const 
           scratch_bytes(attention_sizes(program, cache, limits.threads), limits.threads)};
 }
 
-Tape::Tape(const Program& program, const CacheLayout& cache, const TapeLimits& limits, Isa isa)
+Tape::Tape(const Program& program, const CacheLayout& cache, const TapeLimits& limits, Isa isa,
+           std::shared_ptr<ThreadPool> pool)
     : program_(program),
       plan_(make_plan(program, limits.max_num_tokens, limits.max_num_selected)),
       cache_layout_(cache),
       limits_(limits),
       kernels_(kernel_table(isa)),
-      pool_(limits.threads),
+      pool_(pool != nullptr ? std::move(pool) : std::make_shared<ThreadPool>(limits.threads)),
       matrices_(program.num_weights),
       vectors_(program.num_weights, nullptr),
       arena_(plan_.arena_bytes),
@@ -68,13 +70,13 @@ Tape::Tape(const Program& program, const CacheLayout& cache, const TapeLimits& l
       tile_bounds_(plan_.stages.size()),
       row_costs_(plan_.stages.size()),
       num_chunks_(plan_.stages.size()) {
-  const AttentionSizes sizes = attention_sizes(program, cache, pool_.num_threads());
-  scratch_ = Memory(scratch_bytes(sizes, pool_.num_threads()));
+  const AttentionSizes sizes = attention_sizes(program, cache, pool_->num_threads());
+  scratch_ = Memory(scratch_bytes(sizes, pool_->num_threads()));
   scratch_floats_ = sizes.scratch_floats;
   partial_floats_ = sizes.partial_floats;
   max_partials_ = sizes.max_partials;
   max_num_kv_heads_ = sizes.num_kv_heads;
-  partials_ = reinterpret_cast<float*>(scratch_.data()) + scratch_floats_ * pool_.num_threads();
+  partials_ = reinterpret_cast<float*>(scratch_.data()) + scratch_floats_ * pool_->num_threads();
   runs_left_ = std::make_unique<std::atomic<int32_t>[]>(max_partials_);
   size_t offset = 0;
   for (const AttentionLayer& layer : program.layers) {
@@ -94,7 +96,7 @@ void Tape::finish() {
 }
 
 void Tape::close() {
-  pool_.close();
+  pool_->close();
   cache_ = Memory();
 }
 
@@ -150,7 +152,7 @@ int32_t Tape::chunks_of(const Stage& stage, int index) const {
   if (row_costs_[index] == 0) return 0;
   constexpr int64_t kCostOfChunk = 6000;  // about a microsecond; handing a chunk over costs a tenth of that
   const int64_t by_cost = rows * row_costs_[index] / kCostOfChunk;
-  return static_cast<int32_t>(std::clamp<int64_t>(by_cost, 1, std::min<int64_t>(rows, 4 * pool_.num_threads())));
+  return static_cast<int32_t>(std::clamp<int64_t>(by_cost, 1, std::min<int64_t>(rows, 4 * pool_->num_threads())));
 }
 
 void Tape::plan_chunks() {

@@ -37,7 +37,9 @@ struct TapeMemory {
 
 class Tape final : private StageRunner {
  public:
-  Tape(const Program& program, const CacheLayout& cache, const TapeLimits& limits, Isa isa);
+  // `pool`: threads of another tape, one of which runs at a time; nullptr: own ones, limits.threads.
+  Tape(const Program& program, const CacheLayout& cache, const TapeLimits& limits, Isa isa,
+       std::shared_ptr<ThreadPool> pool = nullptr);
 
   // What the constructor allocates.
   static TapeMemory memory(const Program& program, const CacheLayout& cache, const TapeLimits& limits);
@@ -59,7 +61,7 @@ class Tape final : private StageRunner {
   void start_profile() { profile_ = std::make_unique<Profile>(plan_.stages.size()); }
   const Profile* profile() const { return profile_.get(); }
 
-  ThreadPool& pool() { return pool_; }
+  const std::shared_ptr<ThreadPool>& pool() { return pool_; }
   // Frees cache and threads, not the weights; the arena stays, for those who still look at an output.
   void close();
 
@@ -112,7 +114,7 @@ class Tape final : private StageRunner {
   const CacheLayout cache_layout_;
   const TapeLimits limits_;
   const KernelTable& kernels_;
-  ThreadPool pool_;
+  const std::shared_ptr<ThreadPool> pool_;
 
   std::vector<PackedWeight> matrices_;
   std::vector<const float*> vectors_;

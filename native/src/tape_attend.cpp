@@ -62,7 +62,7 @@ void Tape::plan_attend(AttendWork& work) {
   }
   // A few long contexts are split into runs of partitions, about as many for each thread as there are chunks.
   const int64_t num_pieces = static_cast<int64_t>(work.pieces.size());
-  const int64_t num_wanted = kDecodeChunks * pool_.num_threads();
+  const int64_t num_wanted = kDecodeChunks * pool_->num_threads();
   work.num_runs = 1;
   if (!work.are_single || num_partitions == num_pieces || num_partitions * max_num_kv_heads_ > max_partials_) return;
   work.num_runs = std::max<int64_t>(1, num_wanted / (num_pieces * max_num_kv_heads_));
@@ -72,7 +72,7 @@ void Tape::plan_attend(AttendWork& work) {
 int32_t Tape::attend_chunks(const AttendWork& work, const AttentionLayer& layer) const {
   const int64_t num_items = static_cast<int64_t>(work.pieces.size()) * work.num_runs * layer.num_kv_heads;
   // The pieces of a prompt take longer and differ more.
-  const int64_t chunks = (work.are_single ? kDecodeChunks : 32) * pool_.num_threads();
+  const int64_t chunks = (work.are_single ? kDecodeChunks : 32) * pool_->num_threads();
   return static_cast<int32_t>(std::min(num_items, chunks));
 }
 

@@ -44,7 +44,7 @@ void Tape::plan_tiles(int index) {
     kinds.quantized |= w.group_size != 0;
     kinds.plain |= w.group_size == 0 && w.kind != WeightKind::bf16;
   }
-  tile_bounds_[index] = guided_bounds(num_tiles, pool_.num_threads());
+  tile_bounds_[index] = guided_bounds(num_tiles, pool_->num_threads());
 }
 
 void Tape::run_linear(int index, int chunk, int thread) {

@@ -14,7 +14,7 @@ const float* Tape::run(const Step& step) {
                     cache_layout_.block_size});
   step_ = step;
   plan_chunks();
-  pool_.run(*this, num_chunks_.data(), static_cast<int>(num_chunks_.size()),
+  pool_->run(*this, num_chunks_.data(), static_cast<int>(num_chunks_.size()),
             profile_ == nullptr ? nullptr : profile_->opened.data());
   if (profile_ != nullptr) profile_->add_step(step.num_tokens);
   return at(plan_.output);

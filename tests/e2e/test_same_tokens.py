@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.drafters import made_eager
 from inglenook import LLM, Completion
 
 PASSAGE = "The lighthouse keeper wrote down the weather, the ships and the state of the lamp every evening. " * 9
@@ -106,6 +107,25 @@ def test_after_preemption(make_llm: Any, expected: list[tuple[Any, ...]], defaul
         runs = [pool.submit(ask, llm, probe) for _ in range(3) for probe in PROBES]
         assert [outcome(r.result()) for r in runs] == expected * 3
     assert llm.stats().counters["num_preemptions_total"] > 0
+
+
+def test_drafted_by_a_model(make_llm: Any, expected: list[tuple[Any, ...]], default_model: str) -> None:
+    """By itself: the greedy ones are all right, the others often."""
+    speculation = {"model": default_model, "num_speculative_tokens": 4}
+    llm = make_llm(threads=2, speculative_config=speculation, enable_prefix_caching=True)
+    made_eager(llm._backend.engine._engine.scheduler.speculator)  # by the clock it wouldn't pay
+    for _ in range(2):
+        assert [outcome(ask(llm, probe)) for probe in PROBES] == expected
+    with ThreadPoolExecutor(16) as pool:
+        runs = [pool.submit(ask, llm, probe) for probe in PROBES]
+        assert [outcome(r.result()) for r in runs] == expected
+    counters = llm.stats().counters
+    assert counters["spec_decode_num_accepted_tokens_total"] > 200
+    ask(llm, {"prompts": "A list of colours:", "temperature": 0.0})
+    after = llm.stats().counters
+    names = ("spec_decode_num_accepted_tokens_total", "spec_decode_num_draft_tokens_total")
+    num_accepted, num_drafted = (after[name] - counters[name] for name in names)
+    assert num_accepted == num_drafted > 20
 
 
 @pytest.mark.parametrize("num_draft_tokens", [1, 4, 15])

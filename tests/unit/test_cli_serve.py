@@ -45,12 +45,19 @@ class Loader:
         self.model = ModelSettings()
         self.engine = EngineSettings()
         self.server = ServerSettings()
+        self.draft: ModelFiles | None = None
         self.events: list[str] = []
 
     def load(
-        self, files: ModelFiles, model: ModelSettings, engine: EngineSettings, *, on_plan: Callable[[Any], None]
+        self,
+        files: ModelFiles,
+        model: ModelSettings,
+        engine: EngineSettings,
+        *,
+        draft: ModelFiles | None,
+        on_plan: Callable[[Any], None],
     ) -> SilentBackend:
-        self.files, self.model, self.engine = files, model, engine
+        self.files, self.model, self.engine, self.draft = files, model, engine, draft
         on_plan(SimpleNamespace(describe=lambda: [("context length", "100 tokens")]))
         self.events.append("loaded")
         return SilentBackend()
@@ -103,7 +110,25 @@ def test_settings_reach_their_parts(loader: Loader) -> None:
     assert (loader.model.max_model_len, loader.model.served_model_name) == (50, ("a", "b"))
     assert loader.engine.max_num_seqs == 4
     assert loader.engine.threads is not None
+    assert loader.draft is None
     assert loader.server.shutdown_grace_s == 1.0
+
+
+def test_a_draft_model_is_resolved_as_the_model_is(
+    loader: Loader, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "small.gguf").touch()
+    assert serve("--speculative-config", f'{{"model": "{tmp_path}/small.gguf", "num_speculative_tokens": 5}}') == 0
+    assert loader.draft == ModelFiles(tmp_path / "small.gguf", "small", "path")
+    assert loader.engine.speculative_config.method == "draft_model"
+    assert loader.engine.speculative_config.num_speculative_tokens == 5
+    assert serve("--speculative-config", '{"method": "draft_model", "model": "dummy:135m"}') == 0
+    assert loader.draft == ModelFiles(None, "dummy:135m", "dummy")
+    capsys.readouterr()
+    loader.events.clear()
+    assert serve("--speculative-config", f'{{"model": "{tmp_path}/none.gguf"}}') != 0
+    assert "none.gguf" in capsys.readouterr().err
+    assert loader.events == []
 
 
 def test_an_open_server_is_warned_of(loader: Loader, capsys: pytest.CaptureFixture[str]) -> None:

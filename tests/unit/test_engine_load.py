@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from inglenook.checkpoint.dummy import dummy_config
-from inglenook.config import EngineSettings, ModelSettings, SpeculativeSettings
+from inglenook.config import EngineSettings, ModelSettings
 from inglenook.engine import load
 from inglenook.engine.load import LoadedEngine, load_engine
 from inglenook.engine.memory import AvailableMemory
@@ -192,9 +192,3 @@ def test_logits_that_are_no_numbers_end_one_request_only(tmp_path: Path) -> None
         assert isinstance(outputs["bad"][-1].error, EngineError)
         assert [len(tokens(outputs[name])) for name in ("a", "c")] == [6, 6]
         assert engine.engine.is_healthy
-
-
-def test_a_draft_model_is_refused() -> None:
-    settings = EngineSettings(speculative_config=SpeculativeSettings(model="dummy:tiny"))
-    with pytest.raises(ConfigError, match="can't be run yet"):
-        load_engine(None, TINY, settings)

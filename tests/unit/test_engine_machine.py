@@ -8,9 +8,12 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fixtures.drafters import Oracle, eager
+from fixtures.drafters import Oracle, check_draft_cache, eager, make_draft_model
 from fixtures.fake_engine import check_pool, continuation, make_engine, make_request, tokens_of
 from inglenook.engine.request import EngineOutput, EngineRequest
+from inglenook.engine.scheduler import Scheduler
+from inglenook.engine.speculative.draft_model import DraftModel
+from inglenook.engine.speculative.drafter import Drafter
 
 CONTEXT = 40
 
@@ -30,10 +33,21 @@ class EngineMachine(RuleBasedStateMachine):
         enable_prefix_caching=st.booleans(),
         accuracy=st.none() | st.sampled_from([0.0, 0.5, 0.9, 1.0]),
         max_rows=st.sampled_from([2, 8, 16]),
+        num_draft_blocks=st.none() | st.integers(1, 20),
     )
-    def start(self, accuracy: float | None, max_rows: int, **sizes: Any) -> None:
+    def start(self, accuracy: float | None, max_rows: int, num_draft_blocks: int | None, **sizes: Any) -> None:
         max_rows = min(max_rows, sizes["max_num_batched_tokens"])
-        speculator = eager(Oracle(accuracy), max_rows=max_rows, max_draft_tokens=7) if accuracy is not None else None
+        speculator = None
+        self.draft_model: DraftModel | None = None
+        if accuracy is not None:
+            drafter: Drafter = Oracle(accuracy)
+            if num_draft_blocks is not None:
+                shared = {name: sizes[name] for name in ("block_size", "max_num_seqs", "enable_prefix_caching")}
+                self.draft_model, _ = make_draft_model(
+                    num_blocks=num_draft_blocks, context_length=CONTEXT - 10, accuracy=accuracy, **shared
+                )
+                drafter = self.draft_model
+            speculator = eager(drafter, max_rows=max_rows, max_draft_tokens=7)
         self.engine, self.runner = make_engine(context_length=CONTEXT, speculator=speculator, **sizes)
         self.context_length = self.engine.scheduler.context_length
         self.requests: dict[str, EngineRequest] = {}
@@ -93,6 +107,7 @@ class EngineMachine(RuleBasedStateMachine):
     def pool_is_sound(self) -> None:
         if hasattr(self, "engine"):
             check_pool(self.engine.scheduler)
+            check_drafts(self.engine.scheduler, self.draft_model)
 
     def teardown(self) -> None:
         if not hasattr(self, "engine"):
@@ -103,6 +118,7 @@ class EngineMachine(RuleBasedStateMachine):
             num_steps += 1
             assert num_steps < 60 * (len(self.requests) + 1), "somebody starves"
         check_pool(self.engine.scheduler)
+        check_drafts(self.engine.scheduler, self.draft_model)
         assert self.engine.scheduler.pool.num_free == self.engine.scheduler.pool.num_blocks
         assert not self.engine.scheduler._being_computed
         for request_id, request in self.requests.items():
@@ -113,6 +129,13 @@ class EngineMachine(RuleBasedStateMachine):
                 assert got == tokens[: len(got)]
             else:
                 assert (got, outputs[-1].finish_reason) == (tokens, finish_reason)
+
+
+def check_drafts(scheduler: Scheduler, draft_model: DraftModel | None) -> None:
+    assert scheduler.speculator is None or not scheduler.speculator._is_off
+    if draft_model is not None:
+        check_draft_cache(draft_model)
+        assert set(draft_model._cache.followers) <= set(scheduler.sequences.values())
 
 
 EngineMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)

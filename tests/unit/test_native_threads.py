@@ -18,13 +18,14 @@ from fixtures.steps import PagedSequences
 from fixtures.two_layers import random_weights, two_layer_program
 from inglenook.ops.native import NativeExecutor
 from inglenook.ops.program import CacheSpec, StepInput
+from inglenook.ops.sampling import ThreadPool
 
 CACHE = CacheSpec(num_blocks=40, block_size=16, dtype="f32")
 PROGRAM = two_layer_program()
 WEIGHTS = random_weights(PROGRAM)
 
 
-def open_executor(threads: int) -> NativeExecutor:
+def open_executor(threads: int, pool: ThreadPool | None = None) -> NativeExecutor:
     return NativeExecutor(
         PROGRAM,
         WEIGHTS,
@@ -33,6 +34,7 @@ def open_executor(threads: int) -> NativeExecutor:
         max_num_selected=128,
         threads=threads,
         weight_format=always("f32"),
+        pool=pool,
     )
 
 
@@ -48,6 +50,24 @@ def test_thousands_of_short_runs_on_many_threads() -> None:
     for count in rng.choice(list(expected), 3000):
         np.testing.assert_array_equal(crowd.run(step(int(count))), expected[int(count)])
     crowd.close()
+
+
+def test_executors_that_share_their_threads_take_turns() -> None:
+    expected = {count: open_executor(1).run(step(count)).copy() for count in (1, 5, 64)}
+    first = open_executor(4)
+    num_threads = psutil.Process().num_threads()
+    second = open_executor(4, first.pool)
+    for count in (1, 5, 64) * 50:
+        for executor in (first, second):
+            np.testing.assert_array_equal(executor.run(step(count)), expected[count])
+    assert psutil.Process().num_threads() == num_threads + 3
+    first.close()
+    np.testing.assert_array_equal(second.run(step(5)), expected[5])  # the threads start again
+    del first
+    gc.collect()
+    np.testing.assert_array_equal(second.run(step(64)), expected[64])
+    second.close()
+    assert psutil.Process().num_threads() == num_threads
 
 
 def test_executors_run_side_by_side() -> None:

@@ -2,6 +2,7 @@
 
 import re
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -17,6 +18,7 @@ from inglenook.engine.plan import (
     MIB,
     MIN_CONTEXT,
     RESERVE_BYTES,
+    DraftNeeds,
     MemoryNeeds,
     Plan,
     format_bytes,
@@ -99,6 +101,36 @@ def test_weights_that_do_not_fit_name_the_format_that_would() -> None:
     plan(3 * GIB, needs=MemoryNeeds(needs.quantized_weights["q4"], needs.activations, needs.kv_per_block))
     with pytest.raises(OutOfMemoryError, match="smaller model"):
         plan(1 * GIB)
+
+
+DRAFT = DraftNeeds("small", weights=200 * MIB, activations=10 * MIB, kv_per_block=MIB // 4)
+
+
+def test_a_draft_model_takes_its_share() -> None:
+    needs = replace(NEEDS, draft=DRAFT)
+    chosen = plan(64 * GIB, needs=needs)
+    assert chosen.kv_cache == chosen.num_blocks * (MIB + MIB // 4)
+    assert chosen.total == NEEDS.weights + NEEDS.activations + 210 * MIB + chosen.kv_cache + RESERVE_BYTES
+    lines = dict(chosen.describe())
+    assert lines["draft model"] == "small"
+    assert lines["  draft model"] == (
+        "200.0 MiB of weights, 10.0 MiB of working memory; 512.0 MiB of the key-value cache are its"
+    )
+    assert plan(64 * GIB, needs=needs, kv_cache_memory_bytes=10 * MIB).num_blocks == 8
+    assert "draft model" not in dict(plan(64 * GIB).describe())
+
+
+def test_a_draft_model_that_does_not_fit_is_named() -> None:
+    needs = replace(NEEDS, draft=DRAFT)
+    available = NEEDS.weights + NEEDS.activations + RESERVE_BYTES + 200 * MIB
+    with pytest.raises(OutOfMemoryError) as caught:
+        plan(available, needs=needs, max_model_len=4096)
+    assert "210.0 MiB of draft model" in caught.value.message
+    assert "What would fit: no draft model (--speculative-config ngram)." in caught.value.message
+    assert plan(available, max_model_len=4096).total <= available
+    with pytest.raises(OutOfMemoryError) as caught:
+        plan(available, needs=needs, max_model_len=8192)
+    assert "ngram" not in caught.value.message
 
 
 @given(

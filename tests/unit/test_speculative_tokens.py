@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as SequenceOf
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fixtures.drafters import eager
-from inglenook.config import EngineSettings, ModelSettings, SpeculativeSettings
-from inglenook.engine.async_engine import AsyncEngine
+from fixtures.token_probes import PROBES, PROMPT, REQUESTS, engine, run, run_plainly
+from inglenook.config import SpeculativeSettings
 from inglenook.engine.engine import EngineStats
-from inglenook.engine.load import load_engine
 from inglenook.engine.plan import MIB
-from inglenook.engine.request import EngineOutput, EngineRequest
 from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError
 from inglenook.ops.sampling import SamplerState, sample, sample_runs
 from inglenook.types import SamplingParams
 
-PROMPT = tuple(7 * i % 250 for i in range(40))
-PROBES: dict[str, dict[str, Any]] = {
-    "greedy": {"temperature": 0.0},
-    "seeded": {"temperature": 0.9, "seed": 3, "top_p": 0.9},
-    "top_k": {"temperature": 1.5, "seed": -4, "top_k": 20, "min_p": 0.01},
-    "penalties": {"temperature": 0.0, "repetition_penalty": 1.3, "presence_penalty": 0.4, "frequency_penalty": 0.2},
-    "biased": {"temperature": 0.7, "seed": 5, "logit_bias": {17: 3.0}, "frequency_penalty": 0.1},
-    "stopping": {"temperature": 1.5, "seed": 2, "stop_token_ids": tuple(range(0, 256, 4)), "min_tokens": 12},
-}
-REQUESTS = [
-    EngineRequest(name, (*PROMPT, i), SamplingParams(max_tokens=40, logprobs=2, **params), frozenset({1, 2}))
-    for i, (name, params) in enumerate(PROBES.items())
-]
+NGRAM, OFF = SpeculativeSettings("ngram"), SpeculativeSettings("none")
 
 
 class Scripted:
@@ -45,6 +30,8 @@ class Scripted:
         self.scripts = scripts
         self.accuracy = accuracy
         self.random = random.Random(1)
+
+    def prepare(self, sequences: SequenceOf[Sequence], step_seconds: float, rows_seconds: float) -> None: ...
 
     def chances(self, sequence: Sequence, limit: int) -> list[float]:
         return [0.99] * min(limit, len(self._rest(sequence)))
@@ -69,48 +56,15 @@ class Scripted:
     def close(self) -> None: ...
 
 
-@contextmanager
-def engine(method: str, **settings: Any) -> Iterator[AsyncEngine]:
-    options = {"threads": 2, "kv_cache_memory_bytes": MIB, "max_num_seqs": 8, "block_size": 16, **settings}
-    speculation = SpeculativeSettings(method)  # type: ignore[arg-type]
-    loaded = load_engine(
-        None, ModelSettings(model="dummy:tiny"), EngineSettings(speculative_config=speculation, **options)
-    )
-    try:
-        yield loaded.engine
-    finally:
-        loaded.engine.stop()
-
-
-def outcome(outputs: list[EngineOutput]) -> tuple[Any, ...]:
-    assert all(output.error is None for output in outputs)
-    last = outputs[-1]
-    return tuple(token for output in outputs for token in output.tokens), last.finish_reason, last.stop_token_id
-
-
-def run(engine: AsyncEngine, requests: SequenceOf[EngineRequest]) -> dict[str, tuple[Any, ...]]:
-    outputs: dict[str, list[EngineOutput]] = {request.request_id: [] for request in requests}
-    for output in engine.generate_blocking(requests):
-        outputs[output.request_id].append(output)
-    return {name: outcome(o) for name, o in outputs.items()}
-
-
 @pytest.fixture(scope="module")
 def expected() -> dict[str, tuple[Any, ...]]:
-    with engine("none") as plain:
-        results = {}
-        for request in REQUESTS:
-            results |= run(plain, [request])
-        assert plain.stats().num_draft_tokens == 0
-    assert results["stopping"][1] == "stop" and len(results["stopping"][0]) > 12
-    assert len({tuple(t.token_id for t in tokens) for tokens, _, _ in results.values()}) == len(REQUESTS)
-    return results
+    return run_plainly()
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 0.6, 1.0])
 def test_scripted_drafts(expected: dict[str, tuple[Any, ...]], accuracy: float) -> None:
     scripts = {name: [token.token_id for token in tokens] for name, (tokens, _, _) in expected.items()}
-    with engine("ngram") as speculative:
+    with engine(NGRAM) as speculative:
         drafter = Scripted(scripts, accuracy)
         speculative._engine.scheduler.speculator = eager(drafter, max_rows=16, max_draft_tokens=7)
         for request in REQUESTS:
@@ -126,7 +80,7 @@ def check_share(stats: EngineStats, accuracy: float) -> None:
 
 
 def test_prompt_lookup(expected: dict[str, tuple[Any, ...]]) -> None:
-    with engine("ngram") as speculative:
+    with engine(NGRAM) as speculative:
         for _ in range(2):  # the second time from the first one's output
             assert run(speculative, REQUESTS) == expected
         assert speculative.stats().num_accepted_tokens > 0
@@ -134,7 +88,7 @@ def test_prompt_lookup(expected: dict[str, tuple[Any, ...]]) -> None:
 
 def test_preempted_sequences(expected: dict[str, tuple[Any, ...]]) -> None:
     scripts = {name: [token.token_id for token in tokens] for name, (tokens, _, _) in expected.items()}
-    with engine("ngram", kv_cache_memory_bytes=MIB // 32, enable_prefix_caching=False) as speculative:
+    with engine(NGRAM, kv_cache_memory_bytes=MIB // 32, enable_prefix_caching=False) as speculative:
         assert speculative._engine.scheduler.pool.num_blocks == 8
         drafter = Scripted(scripts, 0.7)
         speculative._engine.scheduler.speculator = eager(drafter, max_rows=16, max_draft_tokens=7)
@@ -144,9 +98,9 @@ def test_preempted_sequences(expected: dict[str, tuple[Any, ...]]) -> None:
 
 def test_torch(expected: dict[str, tuple[Any, ...]]) -> None:
     """Its rounding depends on the batch, so that only the tokens are the same."""
-    with engine("none", device="torch") as plain:
+    with engine(OFF, device="torch") as plain:
         tokens = {name: [t.token_id for t in result[0]] for name, result in run(plain, REQUESTS).items()}
-    with engine("ngram", device="torch") as speculative:
+    with engine(NGRAM, device="torch") as speculative:
         speculative._engine.scheduler.speculator = eager(Scripted(tokens, 0.7), max_rows=16, max_draft_tokens=7)
         results = run(speculative, REQUESTS)
         assert {name: [t.token_id for t in result[0]] for name, result in results.items()} == tokens

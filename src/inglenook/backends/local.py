@@ -22,6 +22,7 @@ from inglenook.text.tokenizer import Tokenizer
 from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard
 
 if TYPE_CHECKING:
+    from inglenook.checkpoint.checkpoint import Checkpoint
     from inglenook.engine.async_engine import AsyncEngine
     from inglenook.engine.load import LoadedEngine
     from inglenook.engine.plan import Plan
@@ -145,17 +146,29 @@ def load_local_backend(
     model: ModelSettings,
     engine: EngineSettings,
     *,
+    draft: Files | None = None,
     on_plan: Callable[[Plan], None] | None = None,
 ) -> LocalBackend:
-    """Load a model and start its engine.
+    """Load a model and start its engine. `draft` are the files of engine.speculative_config.model, if it names one.
 
     Raises CheckpointError, UnsupportedModelError, OutOfMemoryError or ConfigError where that can't be.
     """
     from inglenook.engine.load import load_engine
 
-    loaded = load_engine(files.path, replace(model, model=files.name), engine, on_plan=on_plan)
+    if draft is not None:
+        engine = replace(engine, speculative_config=replace(engine.speculative_config, model=draft.name))
+    loaded = load_engine(
+        files.path,
+        replace(model, model=files.name),
+        engine,
+        draft_path=None if draft is None else draft.path,
+        on_plan=on_plan,
+    )
     try:
-        tokenizer = _load_tokenizer(loaded)
+        tokenizer = _load_tokenizer(loaded.checkpoint, loaded.config.vocab_size)
+        if draft is not None and loaded.draft_checkpoint is not None and draft.path != files.path:
+            drafting = _load_tokenizer(loaded.draft_checkpoint, loaded.config.vocab_size)
+            _check_same_tokens(tokenizer, drafting, files.name, draft.name)
         template = find_template(tokenizer, _read_template(model.chat_template))
         generation = _generation_config(files, model, loaded)
         if template is not None:
@@ -174,13 +187,30 @@ def load_local_backend(
     )
 
 
-def _load_tokenizer(loaded: LoadedEngine) -> Tokenizer:
-    checkpoint = loaded.checkpoint
+def _load_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> Tokenizer:
     if checkpoint.format == "gguf":
         return Tokenizer.from_gguf(checkpoint.config)
     if checkpoint.path is not None:
         return Tokenizer.from_folder(checkpoint.path)
-    return Tokenizer.dummy(loaded.config.vocab_size)
+    return Tokenizer.dummy(vocab_size)
+
+
+def _check_same_tokens(target: Tokenizer, draft: Tokenizer, target_name: str, draft_name: str) -> None:
+    """Ids that only one of them names are padding or special to it: they cost a wrong draft at most."""
+    others = draft.vocabulary()
+    different = [
+        (token_id, name, others[token_id])
+        for token_id, name in target.vocabulary().items()
+        if others.get(token_id, name) != name
+    ]
+    if different:
+        token_id, name, other = min(different)
+        raise ConfigError(
+            f"speculative_config: {len(different)} tokens of the draft model {draft_name} aren't {target_name}'s: "
+            f"token {token_id} is {other!r} there and {name!r} here. A draft model must have the same vocabulary. "
+            "Take a smaller model of the same family, or the method ngram, which needs none.",
+            param="speculative_config",
+        )
 
 
 def _generation_config(files: Files, model: ModelSettings, loaded: LoadedEngine) -> GenerationConfig:

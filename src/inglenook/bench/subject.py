@@ -40,10 +40,12 @@ class Subject:
         model: ModelSettings,
         engine: EngineSettings,
         *,
+        draft_path: Path | None = None,
         min_runs: int = MIN_RUNS,
         is_profiled: bool = False,
     ) -> None:
         self.path = path
+        self.draft_path = draft_path
         self.model = model
         self.settings = engine
         self.clock: StepClock | None = None
@@ -55,7 +57,11 @@ class Subject:
     @functools.cached_property
     def loaded(self) -> LoadedEngine:
         """Raises what load_engine raises."""
-        return load_engine(self.path, self.model, self.settings, instrument=self._instrument)
+        return self.load(self._instrument)
+
+    def load(self, instrument: Callable[[ModelRunner], Runner]) -> LoadedEngine:
+        """Another engine of the same settings."""
+        return load_engine(self.path, self.model, self.settings, draft_path=self.draft_path, instrument=instrument)
 
     @functools.cached_property
     def cost(self) -> StepCost:

@@ -80,10 +80,12 @@ def _own_server(settings: Values) -> Iterator[tuple[Server, InProcess]]:
 
     model, engine = settings.build(ModelSettings), resolve(settings.build(EngineSettings))
     model = replace(model, max_model_len=model.max_model_len or _CONTEXT)
-    files = ModelStore(home_folder(settings.build(StoreSettings).home)).resolve(model.model, progress=make_progress())
+    store, progress = ModelStore(home_folder(settings.build(StoreSettings).home)), make_progress()
+    files = store.resolve(model.model, progress=progress)
+    draft = store.resolve_draft(engine, progress=progress)
     values = {**settings.values, "model": model.model, "max_model_len": model.max_model_len, "threads": engine.threads}
     with server_process(as_flags((ModelSettings, EngineSettings, StoreSettings), values)) as url:
-        backend = load_local_backend(files, model, engine)
+        backend = load_local_backend(files, model, engine, draft=draft)
         try:
             server = Server(url, backend.models()[0].name)
             yield server, InProcess(backend.engine, lambda request: backend.preparer.prepare(request).engine_requests)

@@ -43,14 +43,16 @@ def command(settings: Values) -> None:
     for warning in settings.warnings:
         _log.warning(warning)
     listener = bind(server)
-    files = ModelStore(home_folder(settings.build(StoreSettings).home)).resolve(model.model, progress=make_progress())
+    store, progress = ModelStore(home_folder(settings.build(StoreSettings).home)), make_progress()
+    files = store.resolve(model.model, progress=progress)
+    draft = store.resolve_draft(engine, progress=progress)
 
     from inglenook.backends.local import load_local_backend
     from inglenook.gateway.router import Router
     from inglenook.server.app import create_app
 
     print_rows([("inglenook", __version__), ("source", files.source)])
-    backend = load_local_backend(files, model, engine, on_plan=lambda plan: _print_plan(plan, engine))
+    backend = load_local_backend(files, model, engine, draft=draft, on_plan=lambda plan: _print_plan(plan, engine))
     if backend.generation.sampling:
         print_rows([("sampling", f"{backend.generation.describe()}, where a request leaves it open")])
     name = backend.models()[0].name

@@ -7,7 +7,7 @@ some sequences more. A wish is honoured to the letter or refused with what would
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from inglenook.config import EngineSettings, Quantization
 from inglenook.engine.memory import AvailableMemory
@@ -30,6 +30,22 @@ class MemoryNeeds:
     activations: int
     kv_per_block: int
     quantized_weights: Mapping[Quantization, int] = field(default_factory=dict)
+    draft: DraftNeeds | None = None
+
+
+@dataclass(frozen=True)
+class DraftNeeds:
+    """What a draft model takes, bytes. It has a block for each of the model's; `model` is its name in words."""
+
+    model: str
+    weights: int
+    activations: int
+    kv_per_block: int
+
+    @property
+    def fixed(self) -> int:
+        """Whatever the size of the cache."""
+        return self.weights + self.activations
 
 
 @dataclass(frozen=True)
@@ -42,16 +58,22 @@ class Plan:
     weights: int
     activations: int
     reserve: int
-    kv_per_block: int
+    kv_per_block: int  # of the model alone
     kv_dtype: str
     block_size: int  # tokens
     num_blocks: int
     max_model_len: int  # tokens: the context
     model_max_len: int  # tokens: the model's own
+    draft: DraftNeeds | None = None
 
     @property
     def kv_cache(self) -> int:
-        return self.num_blocks * self.kv_per_block
+        """Of both models, where one drafts."""
+        return self.num_blocks * self.kv_per_block + self.draft_kv_cache
+
+    @property
+    def draft_kv_cache(self) -> int:
+        return 0 if self.draft is None else self.num_blocks * self.draft.kv_per_block
 
     @property
     def num_cache_tokens(self) -> int:
@@ -59,7 +81,12 @@ class Plan:
 
     @property
     def total(self) -> int:
-        return self.weights + self.activations + self.kv_cache + self.reserve
+        return self.weights + self.activations + self.draft_fixed + self.kv_cache + self.reserve
+
+    @property
+    def draft_fixed(self) -> int:
+        """The draft model's weights and working memory."""
+        return 0 if self.draft is None else self.draft.fixed
 
     def describe(self) -> list[tuple[str, str]]:
         """Name and value of each line to print."""
@@ -68,6 +95,7 @@ class Plan:
         return [
             ("model", self.model),
             ("format", self.weight_format),
+            *([] if self.draft is None else [("draft model", self.draft.model)]),
             ("context length", context),
             (
                 "memory",
@@ -76,8 +104,16 @@ class Plan:
             ("  weights", format_bytes(self.weights)),
             ("  key-value cache", f"{format_bytes(self.kv_cache)}: {self.num_cache_tokens} tokens, {self.kv_dtype}"),
             ("  working memory", format_bytes(self.activations)),
+            *self._describe_draft(),
             ("  reserve", format_bytes(self.reserve)),
         ]
+
+    def _describe_draft(self) -> list[tuple[str, str]]:
+        if self.draft is None:
+            return []
+        weights, activations = format_bytes(self.draft.weights), format_bytes(self.draft.activations)
+        shared = f"{format_bytes(self.draft_kv_cache)} of the key-value cache are its"
+        return [("  draft model", f"{weights} of weights, {activations} of working memory; {shared}")]
 
 
 def make_plan(
@@ -121,6 +157,7 @@ def make_plan(
         num_blocks=num_blocks,
         max_model_len=context,
         model_max_len=model_max_len,
+        draft=needs.draft,
     )
 
 
@@ -133,16 +170,22 @@ class _Budget:
     @property
     def room(self) -> int:
         """What is left for the cache; below zero where not even the weights fit."""
-        return self.available.num_bytes - self.needs.weights - self.needs.activations - RESERVE_BYTES
+        draft = 0 if self.needs.draft is None else self.needs.draft.fixed
+        return self.available.num_bytes - self.needs.weights - self.needs.activations - draft - RESERVE_BYTES
+
+    @property
+    def block_bytes(self) -> int:
+        """A block of each model."""
+        return self.needs.kv_per_block + (0 if self.needs.draft is None else self.needs.draft.kv_per_block)
 
     def blocks_in(self, num_bytes: float) -> int:
-        return max(0, int(num_bytes)) // self.needs.kv_per_block
+        return max(0, int(num_bytes)) // self.block_bytes
 
     def blocks_for(self, num_tokens: int) -> int:
         return -(-num_tokens // self.block_size)
 
     def cache_bytes(self, num_tokens: int) -> int:
-        return self.blocks_for(num_tokens) * self.needs.kv_per_block
+        return self.blocks_for(num_tokens) * self.block_bytes
 
     def refuse(self, wish: str, cache_bytes: int, *, is_cache_given: bool = False) -> OutOfMemoryError:
         """The error for a cache of this size that doesn't fit."""
@@ -150,7 +193,7 @@ class _Budget:
         fits = []
         num_blocks = self.blocks_in(self.room)
         if num_blocks > 0 and is_cache_given:
-            num_bytes = num_blocks * self.needs.kv_per_block
+            num_bytes = num_blocks * self.block_bytes
             fits.append(f"a cache of {format_bytes(num_bytes)} (--kv-cache-memory-bytes {num_bytes})")
         elif num_blocks > 0:
             num_tokens = num_blocks * self.block_size
@@ -158,10 +201,16 @@ class _Budget:
         for name, weights in needs.quantized_weights.items():
             if needs.weights - weights + self.room >= cache_bytes:
                 fits.append(f"{name} weights of {format_bytes(weights)} (--quantization {name})")
+        draft = ""
+        if needs.draft is not None:
+            draft = f", {format_bytes(needs.draft.fixed)} of draft model"
+            alone = replace(self, needs=replace(needs, draft=None))
+            if alone.room >= (cache_bytes if is_cache_given else cache_bytes * needs.kv_per_block // self.block_bytes):
+                fits.append("no draft model (--speculative-config ngram)")
         missing = cache_bytes - self.room
         return OutOfMemoryError(
             f"{wish} {format_bytes(cache_bytes)} of key-value cache, beside {format_bytes(needs.weights)} of weights, "
-            f"{format_bytes(needs.activations)} of working memory and {format_bytes(RESERVE_BYTES)} of reserve; "
+            f"{format_bytes(needs.activations)} of working memory{draft} and {format_bytes(RESERVE_BYTES)} of reserve; "
             f"{format_bytes(self.available.num_bytes)} are {self.available.source}, {format_bytes(missing)} too few. "
             + (f"What would fit: {'; '.join(fits)}." if fits else "Free memory, or take a smaller model.")
         )
@@ -175,7 +224,7 @@ def _fit_given_cache(
     if num_blocks == 0:
         raise ConfigError(
             f"kv_cache_memory_bytes is {cache_bytes}; one block of {budget.block_size} tokens takes "
-            f"{budget.needs.kv_per_block}, so give at least that.",
+            f"{budget.block_bytes}, so give at least that.",
             param="kv_cache_memory_bytes",
         )
     if cache_bytes > budget.room:

@@ -62,6 +62,7 @@ class Tape:
         max_num_selected: int,
         threads: int,
         isa: str,
+        pool: ThreadPool | None = None,
     ) -> None: ...
     @property
     def memory_bytes(self) -> int: ...

@@ -68,6 +68,7 @@ def memory_estimate(
 class NativeExecutor:
     """Implements program.Executor with the native kernels. `isa` None takes the best that the processor has.
 
+    `pool` is another executor's, whose threads this one computes with: they may not run at the same time.
     Raises CheckpointError where a weight is missing, has another shape or can't be kept in its format, ConfigError
     where the processor lacks `isa`.
     """
@@ -83,6 +84,7 @@ class NativeExecutor:
         threads: int,
         weight_format: Callable[[HostTensor], WeightFormat],
         isa: str | None = None,
+        pool: _native.ThreadPool | None = None,
     ) -> None:
         self.isa = isa or default_isa()
         self.threads = threads
@@ -113,6 +115,7 @@ class NativeExecutor:
             max_num_selected=max_num_selected,
             threads=threads,
             isa=self.isa,
+            pool=pool,
         )
         for name, weight in program.weights.items():
             self._set_weight(slots[name], weight, _find(weights, weight), weight_format)

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inglenook.config import EngineSettings
 from inglenook.errors import ModelSourceError
 from inglenook.store.catalogue import CATALOGUE, CatalogueSource
 from inglenook.store.disk import (
@@ -96,6 +97,11 @@ class ModelStore:
             manifest = self._fetch_once(key, parsed, progress or SilentProgress())
         sampling = CATALOGUE[parsed.name].sampling if isinstance(parsed, CatalogueReference) else {}
         return ModelFiles(_entry(model_folder, manifest), _public_name(parsed, manifest), manifest.source, sampling)
+
+    def resolve_draft(self, engine: EngineSettings, *, progress: Progress | None = None) -> ModelFiles | None:
+        """The files of the draft model, where the settings name one."""
+        reference = engine.speculative_config.model
+        return None if reference is None else self.resolve(reference, progress=progress)
 
     def list_models(self) -> list[StoredModel]:
         """What is on disk, by name."""

@@ -137,6 +137,10 @@ class Tokenizer:
         name: str | None = self._backend.id_to_token(token_id)
         return name
 
+    def vocabulary(self) -> dict[int, str]:
+        """Every id that stands for a token, and the token as it is spelled."""
+        return {token_id: name for name, token_id in self._backend.get_vocab().items()}
+
     def token_id(self, name: str) -> int | None:
         """The id of a token as the vocabulary spells it."""
         token_id: int | None = self._backend.token_to_id(name)

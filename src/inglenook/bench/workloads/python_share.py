@@ -14,7 +14,6 @@ from inglenook.bench.rows import Figure
 from inglenook.bench.subject import Subject
 from inglenook.bench.workload import Workload
 from inglenook.engine.engine import Runner
-from inglenook.engine.load import load_engine
 from inglenook.engine.request import EngineRequest
 from inglenook.ops.program import Executor, StepInput
 from inglenook.types import SamplingParams
@@ -53,7 +52,7 @@ def measure(subject: Subject) -> Figure:
         return runner
 
     prompts = [subject.prompt(16) for _ in range(NUM_SEQUENCES)]
-    loaded = load_engine(subject.path, subject.model, subject.settings, instrument=instrument)
+    loaded = subject.load(instrument)
     try:
         requests = [EngineRequest(f"share-{i}", prompt, replace(SAMPLING, seed=i)) for i, prompt in enumerate(prompts)]
         for output in loaded.engine.generate_blocking(requests):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-NUM_CLASSES = 8
+from collections.abc import Sequence
+
 SURPRISE = 7  # a guess at a token that surprised before, whatever matches in front of it
 PRIOR = (0.3, 0.2, 0.3, 0.5, 0.7, 0.85, 0.9, 0.3)  # before anything is known
 SLOWEST = 24  # guesses over which an average reaches back
@@ -14,11 +15,13 @@ def evidence(match_length: int) -> int:
 
 
 class Acceptance:
-    """Rates of one sequence, which start from those of all (`parent`), and count there, too."""
+    """Rates of one sequence, which start from those of all (`parent`), and count there, too. `prior` has one for each
+    class of guesses.
+    """
 
-    def __init__(self, parent: Acceptance | None = None) -> None:
-        self.rates: list[float] = list(PRIOR if parent is None else parent.rates)
-        self._num_guesses = [4.0] * NUM_CLASSES  # what the start counts for
+    def __init__(self, parent: Acceptance | None = None, *, prior: Sequence[float] = PRIOR) -> None:
+        self.rates: list[float] = list(prior if parent is None else parent.rates)
+        self._num_guesses = [4.0] * len(self.rates)  # what the start counts for
         self._parent = parent
 
     def add(self, kind: int, is_right: bool) -> None:

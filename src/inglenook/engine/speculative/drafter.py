@@ -11,6 +11,12 @@ from inglenook.engine.sequence import Sequence
 class Drafter(Protocol):
     """Guesses. A wrong one costs time, never a wrong token: what is put out is what the model says."""
 
+    def prepare(self, sequences: SequenceOf[Sequence], step_seconds: float, rows_seconds: float) -> None:
+        """Work ahead, before the others are called. These decode in the next step: it takes `step_seconds` without
+        drafts, and `rows_seconds` more with a draft token of each.
+        """
+        ...
+
     def chances(self, sequence: Sequence, limit: int) -> SequenceOf[float]:
         """For each of at most `limit` next tokens that it could guess: how likely it is right if those before are."""
         ...

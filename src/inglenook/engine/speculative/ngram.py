@@ -23,6 +23,8 @@ class NgramDrafter:
         self._donors = Donors()
         self._lookups: dict[Sequence, Lookup] = {}
 
+    def prepare(self, sequences: SequenceOf[Sequence], step_seconds: float, rows_seconds: float) -> None: ...
+
     def chances(self, sequence: Sequence, limit: int) -> SequenceOf[float]:
         lookup = self._lookups.get(sequence)
         if lookup is None:

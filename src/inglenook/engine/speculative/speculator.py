@@ -6,6 +6,7 @@ drafts fail, or rows cost too much, nothing is drafted.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from inglenook.engine.speculative.step_times import StepTimes
 
 LEAST_CHANCE = 0.02  # a draft less likely than that isn't considered
 LEAST_GAIN = 1.01  # of a longer draft over a shorter one: what is within the noise isn't taken
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -36,17 +39,34 @@ class Speculator:
         self._max_rows = max_rows
         self._max_draft_tokens = max_draft_tokens
         self._times = StepTimes(max_rows)
+        self._is_off = False
 
     def propose(self, sequences: SequenceOf[Sequence]) -> list[tuple[int, ...]]:
         """Drafts for sequences that each decode a token in the next step; none at all: an empty list."""
+        if self._is_off:
+            return []
+        try:
+            return self._propose(sequences)
+        except Exception:  # no request fails for it
+            logger.exception("Drafting failed; from now on there are no drafts.")
+            self._is_off = True
+            return []
+
+    def _propose(self, sequences: SequenceOf[Sequence]) -> list[tuple[int, ...]]:
         num_free_rows = self._max_rows - len(sequences)
         if num_free_rows <= 0:
             return []
+        times = self._times.estimates(len(sequences))
+        if not times:
+            return []
+        drafted = [sequence for sequence in sequences if sequence.request.is_drafted]
+        rows_seconds = times[min(len(drafted), len(times) - 1)] - times[0]
+        self._drafter.prepare(drafted, times[0], rows_seconds)
         chances = []
         for sequence in sequences:
             limit = min(self._max_draft_tokens, num_free_rows, sequence.max_num_tokens - len(sequence.token_ids) - 1)
             chances.append(self._drafter.chances(sequence, limit) if sequence.request.is_drafted else ())
-        lengths = self._choose_lengths(chances)
+        lengths = self._choose_lengths(chances, times)
         wishes = [(sequence, length) for sequence, length in zip(sequences, lengths, strict=True) if length > 0]
         if not wishes:
             return []
@@ -76,13 +96,10 @@ class Speculator:
     def close(self) -> None:
         self._drafter.close()
 
-    def _choose_lengths(self, chances: list[SequenceOf[float]]) -> list[int]:
+    def _choose_lengths(self, chances: list[SequenceOf[float]], times: list[float]) -> list[int]:
         """The likeliest draft tokens of all, as many as pay."""
         gains = sorted(_gains(chances), key=lambda gain: -gain[0])[: self._max_rows - len(chances)]
         lengths = [0] * len(chances)
-        times = self._times.estimates(len(chances)) if gains else []
-        if not times:
-            return lengths
         num_tokens = float(len(chances))
         best_rate, best_count, longest = num_tokens / times[0], 0, 0
         for count, (gain, _, depth) in enumerate(gains, 1):

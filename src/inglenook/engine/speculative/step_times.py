@@ -8,6 +8,12 @@ ROW_COST = 0.04  # share of a step that a row adds where nothing is known: low, 
 NUM_PLAIN = 2  # measurements of a step without drafts, which all others are compared with
 
 
+def moved(average: float, seconds: float) -> float:
+    """The average after one more measurement."""
+    rise = min(seconds, 2 * average) - average
+    return average + rise * (RISE if rise > 0 else FALL)
+
+
 class StepTimes:
     """Averages of the recent past."""
 
@@ -22,9 +28,7 @@ class StepTimes:
         if num_rows >= len(self._seconds):
             return
         if self._is_known(num_rows):
-            average = self._seconds[num_rows]
-            rise = min(seconds, 2 * average) - average
-            self._seconds[num_rows] += rise * (RISE if rise > 0 else FALL)
+            self._seconds[num_rows] = moved(self._seconds[num_rows], seconds)
             self._num_measured[num_rows] += 1
         else:
             self._seconds[num_rows] = seconds
