@@ -1,6 +1,8 @@
 # serve and test are all that a newcomer needs: both make .venv and build the package on their first run.
 PYTHON ?= python3
 VENV ?= .venv
+CLIENTS ?= .venv-clients
+CLIENTS_PYTHON ?= $(PYTHON)
 BIN := $(VENV)/bin
 ARGS ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -11,8 +13,8 @@ NATIVE := pyproject.toml CMakeLists.txt $(wildcard native/src/*)
 serve: $(VENV)/.installed
 	@$(BIN)/inglenook serve $(ARGS)
 
-test: $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.test $(CLIENTS)/.installed
+	INGLENOOK_TEST_CLIENTS=$(CLIENTS) $(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.check
 	$(BIN)/ruff format --check src tests benchmarks
@@ -25,7 +27,7 @@ bench: $(VENV)/.installed
 build: $(VENV)/.installed
 
 clean:
-	rm -rf build $(VENV)
+	rm -rf build $(VENV) $(CLIENTS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +42,13 @@ $(VENV)/.installed: $(NATIVE) | $(VENV)/bin/python
 $(VENV)/.test: $(VENV)/.installed requirements-test.txt
 	$(PIP) install -q torch==2.13.0
 	$(PIP) install -q -r requirements-test.txt
+	@touch $@
+
+# The agents' libraries that the tests run against the server. Apart, since pyautogen 0.2 asks for numpy 1 (and Python 3.12
+# at most: CLIENTS_PYTHON names one where the default is newer).
+$(CLIENTS)/.installed: requirements-clients.txt
+	$(CLIENTS_PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip --disable-pip-version-check install -q -r requirements-clients.txt
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.installed requirements-check.txt

@@ -9,12 +9,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from conftest import Server
+from fixtures.server_process import Server
 
 COMMAND = [sys.executable, "-m", "inglenook", "bench", "serve"]
 

@@ -11,14 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import httpx
 import openai
 import pytest
 
-if TYPE_CHECKING:
-    from conftest import Server
+from fixtures.server_process import Server
 
 QUESTION = [{"role": "user", "content": "Why is the sky blue?"}]
 

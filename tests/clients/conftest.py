@@ -1,0 +1,95 @@
+"""Servers for agents' libraries, and how a test runs those libraries: in a virtual environment of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.server_process import Server, start_server
+
+HERE = Path(__file__).parent
+VENV = Path(os.environ.get("INGLENOOK_TEST_CLIENTS") or HERE.parents[1] / ".venv-clients").absolute()
+
+RunClient = Callable[..., Any]
+
+
+@dataclass
+class ScriptedServer:
+    """`inglenook serve` whose model says what the test wrote down (scripted_server.py)."""
+
+    server: Server
+    script: Path
+    prompts_file: Path
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def play(self, *turns: str) -> None:
+        """What the model says from now on, one text an answer."""
+        self.script.write_text(json.dumps(turns))
+        self.prompts_file.write_text("")
+
+    @property
+    def unplayed(self) -> list[str]:
+        return json.loads(self.script.read_text())  # type: ignore[no-any-return]
+
+    @property
+    def prompts(self) -> list[str]:
+        """What the model was asked since the last `play`."""
+        return [json.loads(line) for line in self.prompts_file.read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def run_client() -> RunClient:
+    """Run a function of a file in scripts/, in the clients' environment; gives what it returned."""
+    python = VENV / "bin" / "python"
+    assert python.exists(), f"{VENV} has no Python: `make test` makes it, `make {VENV.name}/.installed` makes it alone."
+    foreign = ("PYTHON", "OPENAI", "LANGCHAIN", "LANGSMITH")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+    def run(script: str, function: str, server: Server | ScriptedServer, **arguments: Any) -> Any:
+        done = subprocess.run(
+            [python, HERE / "scripts" / "run.py", script, function, json.dumps(arguments)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**environment, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "none"},
+        )
+        assert done.returncode == 0, f"{script}.{function} failed:\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def server(default_model: str) -> Iterator[Server]:
+    """The default model as it is served with no arguments."""
+    yield from _until_the_end(start_server(default_model))
+
+
+@pytest.fixture(scope="session")
+def strict_server(default_model: str) -> Iterator[Server]:
+    """The default model under a template that takes nothing but user and assistant in turns."""
+    yield from _until_the_end(start_server(default_model, "--chat-template", str(HERE / "strict_template.jinja")))
+
+
+@pytest.fixture(scope="session")
+def scripted_server(default_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServer]:
+    folder = tmp_path_factory.mktemp("scripted")
+    script, prompts = folder / "turns.json", folder / "prompts.jsonl"
+    program = (str(HERE / "scripted_server.py"), str(script), str(prompts))
+    for server in _until_the_end(start_server(default_model, program=program)):
+        yield ScriptedServer(server, script, prompts)
+
+
+def _until_the_end(server: Server) -> Iterator[Server]:
+    yield server
+    assert server.stop() == 0

@@ -1,0 +1,29 @@
+"""langchain-openai against the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conftest import RunClient
+    from fixtures.server_process import Server
+
+SKY = "Why is the sky blue?"
+
+
+def test_invoke(server: Server, run_client: RunClient) -> None:
+    answer = run_client("with_langchain", "invoke", server, question=SKY)
+    assert answer["text"]
+    assert answer["finish"] in ("stop", "length")
+    assert answer["usage"]["total_tokens"] == answer["usage"]["input_tokens"] + answer["usage"]["output_tokens"]
+
+
+def test_stream(server: Server, run_client: RunClient) -> None:
+    answer = run_client("with_langchain", "stream", server, question=SKY)
+    assert "".join(answer["pieces"]) == answer["whole"]
+    assert len(answer["pieces"]) > 5
+
+
+def test_batch(server: Server, run_client: RunClient) -> None:
+    answers = run_client("with_langchain", "batch", server, questions=[SKY, "Hello!", SKY])
+    assert answers[0] == answers[2] != answers[1]
