@@ -26,6 +26,14 @@ class Frame:
     separator: str = ""  # between calls that aren't a list; "": one call in each frame
 
     @property
+    def opener(self) -> str:
+        return "[" if self.is_list and not self.mark.endswith("[") else ""
+
+    @property
+    def closer(self) -> str:
+        return "]" if self.is_list else ""
+
+    @property
     def between(self) -> str:
         return ", " if self.is_list else self.separator
 
@@ -34,8 +42,7 @@ class Frame:
 class JsonFormat:
     """A family whose calls are JSON objects.
 
-    `marks` are texts of its templates; one of them is enough to know it. Of `frames` the model may write any; of
-    those with special tokens only those whose tokens it has.
+    `marks` are texts of its templates; one of them is enough to know it. The model may write any of the frames.
     """
 
     name: str
@@ -44,6 +51,7 @@ class JsonFormat:
     special_tokens: frozenset[str] = frozenset()
     name_key: str = "name"
     arguments_key: str = "arguments"
+    id_key: str = ""  # of a number that comes before the name
     new_id: Callable[[], str] = new_call_id
 
     def matches(self, template: str, vocabulary: frozenset[str]) -> bool:
@@ -68,47 +76,48 @@ class JsonFormat:
             f"{literal(self._name_and_key(tool), {})} {rule} {literal('}', {})}"
             for tool, (rule, _) in zip(tools, rules, strict=True)
         ]
-        head, call = literal(self._head, {}), f"({' | '.join(calls)})"
-        begin = frame.begin + "[" * frame.is_list
+        head, call = self._head(), f"({' | '.join(calls)})"
+        begin = frame.begin + frame.opener
         parts = [literal(begin, special_tokens), head, call] if frame.mark else [call]
         if frame.between and is_parallel:
             parts.append(f"({literal(frame.between, special_tokens)} {head} {call})*")
-        parts.append(literal("]" * frame.is_list + frame.end, special_tokens))
-        trigger = frame.mark or begin + self._head
-        return CallBlock(
-            trigger,
-            Lark(" ".join(filter(None, parts)), tuple(text for _, text in rules)),
-            is_first=not frame.mark,
-        )
+        parts.append(literal(frame.closer + frame.end, special_tokens))
+        body = Lark(" ".join(filter(None, parts)), tuple(text for _, text in rules))
+        return CallBlock(frame.mark or f'{begin}{{"{self.name_key}": "', body, is_first=not frame.mark)
 
-    @property
     def _head(self) -> str:
-        return f'{{"{self.name_key}": "'
+        """An expression for what comes before a call's name."""
+        to_name = f'"{self.name_key}": "'
+        if not self.id_key:
+            return literal("{" + to_name, {})
+        to_id, to_name = f'{{"{self.id_key}": "', f'", {to_name}'
+        return f"{literal(to_id, {})} /[0-9]+/ {literal(to_name, {})}"
 
     def _name_and_key(self, tool: Tool) -> str:
         return f'{json.dumps(tool.name, ensure_ascii=False)[1:]}, "{self.arguments_key}": '
 
 
 def read_frame(reader: AnswerReader, frame: Frame, names: Collection[str]) -> Reading[None]:
-    """Go past the calls behind a frame's mark, and past what ends it, as far as that is there."""
+    """Go past the calls behind a frame's mark, and past what ends it, as far as that is there.
+
+    A single call may stand where a list should.
+    """
     yield from reader.spaces()
     for part in frame.begin.split():
         if not (yield from reader.take(part)):
             return
         yield from reader.spaces()
-    if frame.is_list:
-        if not (yield from reader.take("[")):
-            return
-        yield from reader.spaces()
+    is_alone = frame.opener and not (yield from reader.take(frame.opener))
+    yield from reader.spaces()
     while (yield from read_call(reader, names)):
         yield from reader.spaces()
-        if not frame.between or not (yield from reader.take(frame.between.strip())):
+        if is_alone or not frame.between or not (yield from reader.take(frame.between.strip())):
             break
         yield from reader.spaces()
     else:
         return
-    for part in ("]" * frame.is_list, *frame.end.split()):
+    for part in ("" if is_alone else frame.closer, *frame.end.split()):
         yield from reader.spaces()
-        if part and not (yield from reader.take(part)):
+        if not (yield from reader.take(part)):
             return
         reader.drop()

@@ -42,6 +42,7 @@ class AnswerReader:
         self._calls: list[ToolCallDelta] = []
         self.position = 0  # in the held text: what comes next
         self.num_calls = 0
+        self.num_drops = 0  # how often held text was found to be the format's
 
     # --- for the parser ----------------------------------------------------------------------------
 
@@ -148,12 +149,12 @@ class AnswerReader:
         if self.position:
             self._content.append(self._text[: self.position])
             self._is_apart = False
-        self.drop()
+        self._forget()
 
     def drop(self) -> None:
         """What is held and was read was the format's."""
-        self._text = self._text[self.position :]
-        self.position = 0
+        self.num_drops += self.position > 0
+        self._forget()
 
     def rewind(self, position: int = 0) -> None:
         self.position = position
@@ -182,7 +183,11 @@ class AnswerReader:
 
     def _pass(self) -> None:
         self.add_arguments(self._text[: self.position])
-        self.drop()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._text = self._text[self.position :]
+        self.position = 0
 
     def _wait(self) -> Reading[None]:
         if self._is_passing:
@@ -212,10 +217,10 @@ class ReadingParser:
 
 
 def read_calls(reader: AnswerReader, ways: Mapping[str, Callable[[], Reading[None]]]) -> Reading[None]:
-    """Content with calls in it. Behind each of these marks its reading goes over calls.
+    """Content with calls in it. Behind each of these marks its reading goes over what the format has there.
 
-    Where that begins no call, the mark is content, and what follows it is looked at anew; so is what it leaves held
-    behind the last call. The mark "" stands for the beginning of the answer.
+    Where that drops nothing, the mark is content, and what follows it is looked at anew; so is what it leaves held
+    at its end. The mark "" stands for the beginning of the answer.
     """
     ways = dict(ways)
     if at_beginning := ways.pop("", None):
@@ -223,9 +228,9 @@ def read_calls(reader: AnswerReader, ways: Mapping[str, Callable[[], Reading[Non
         yield from at_beginning()
         reader.rewind()
     while mark := (yield from reader.content_before(*ways)):
-        num_calls, behind = reader.num_calls, reader.position
+        num_drops, behind = reader.num_drops, reader.position
         yield from ways[mark]()
-        if reader.num_calls == num_calls:
+        if reader.num_drops == num_drops:
             reader.rewind(behind)
             reader.give()
         else:

@@ -23,7 +23,23 @@ class _Entry:
 
 # The most distinctive first: the first that matches is the model's. GENERIC is for what no other knows.
 _ENTRIES = (
-    _Entry("hermes", "hermes", aliases=("qwen", "qwen25")),
+    _Entry("mistral_call_id", "mistral", "CALL_ID"),
+    _Entry("mistral_args", "mistral", "ARGS"),
+    _Entry("mistral_list", "mistral", "LIST"),
+    _Entry("mistral", "mistral"),
+    _Entry("cohere_command3", "command_r", "COHERE_COMMAND3", ("command_r7b", "cohere_command4")),
+    _Entry("internlm", "internlm"),
+    _Entry("functionary_v3.2", "functionary", "V32", ("functionary",)),
+    _Entry("functionary_v3.1", "functionary", "V31"),
+    _Entry("phi4_mini_json", "phi4_mini_json", aliases=("firefunction_v2",)),
+    _Entry("granite-20b-fc", "granite", "GRANITE_20B_FC"),
+    _Entry("nemotron", "jamba", "NEMOTRON", ("nemotron_json",)),
+    _Entry("jamba", "jamba", aliases=("hunyuan_a13b",)),
+    _Entry("command_r", "command_r"),
+    _Entry("xlam", "xlam"),
+    _Entry("granite", "granite"),
+    _Entry("hermes", "hermes", aliases=("qwen", "qwen25", "granite4")),
+    _Entry("llama3_json", "llama3_json", aliases=("llama3", "llama4_json")),
     _Entry("generic", "generic"),
 )
 GENERIC = "generic"
