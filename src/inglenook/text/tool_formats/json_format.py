@@ -24,6 +24,7 @@ class Frame:
     end: str = ""
     is_list: bool = False  # the calls are a JSON list
     separator: str = ""  # between calls that aren't a list; "": one call in each frame
+    joint: str = ""  # between two frames
 
     @property
     def opener(self) -> str:
@@ -77,13 +78,16 @@ class JsonFormat:
             for tool, (rule, _) in zip(tools, rules, strict=True)
         ]
         head, call = self._head(), f"({' | '.join(calls)})"
-        begin = frame.begin + frame.opener
-        parts = [literal(begin, special_tokens), head, call] if frame.mark else [call]
+        begin = literal(frame.begin + frame.opener, special_tokens)
+        if frame.begin == " ":  # some tokenizers write it, others don't
+            begin = f'" "? {literal(frame.opener, special_tokens)}'
+        parts = [begin, head, call] if frame.mark else [call]
         if frame.between and is_parallel:
             parts.append(f"({literal(frame.between, special_tokens)} {head} {call})*")
         parts.append(literal(frame.closer + frame.end, special_tokens))
         body = Lark(" ".join(filter(None, parts)), tuple(text for _, text in rules))
-        return CallBlock(frame.mark or f'{begin}{{"{self.name_key}": "', body, is_first=not frame.mark)
+        trigger = frame.mark or f'{frame.begin}{frame.opener}{{"{self.name_key}": "'
+        return CallBlock(trigger, body, is_first=not frame.mark, joint=frame.joint)
 
     def _head(self) -> str:
         """An expression for what comes before a call's name."""

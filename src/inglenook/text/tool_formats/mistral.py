@@ -16,7 +16,7 @@ from inglenook.text.tool_formats.reader import AnswerReader, Reading, ReadingPar
 from inglenook.types import Tool
 
 _MARK = "[TOOL_CALLS]"
-_LIST = Frame(_MARK, is_list=True)
+_LIST = Frame(_MARK, begin=" ", is_list=True)
 _ID_CHARACTERS = string.ascii_letters + string.digits
 
 
