@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import pytest
 
+from fixtures.drafters import made_eager
 from inglenook.bench.replay import Replay, Script, edit_script, extract_script, random_script
 from inglenook.bench.subject import Subject
-from inglenook.config import EngineSettings, ModelSettings
+from inglenook.config import EngineSettings, ModelSettings, SpeculativeSettings
 
 VOCAB_SIZE = 256
 
@@ -37,3 +39,31 @@ def test_the_output_is_the_script(is_drafted: bool) -> None:
     assert [token.token_id for output in outputs for token in output.tokens] == list(script.output)
     assert (stats.num_accepted_tokens > 20) == is_drafted
     assert len(plain) == 60  # the model's own again
+
+
+def test_a_draft_model_that_knows_a_part_of_the_script() -> None:
+    script = random_script(VOCAB_SIZE, 40, 60)
+    model = ModelSettings(model="dummy:tiny", max_model_len=128)
+    subject = Subject(
+        None, model, EngineSettings(threads=1, speculative_config=SpeculativeSettings(model="dummy:tiny"))
+    )
+    try:
+        made_eager(subject.loaded.engine._engine.scheduler.speculator)
+        rates = []
+        for accuracy in (1.0, 0.0):
+            request = replace(subject.request(script.prompt, 60), is_drafted=True)
+            before = subject.loaded.engine.stats()
+            with (
+                subject.replaced_executor(lambda executor: Replay(executor, script)),
+                subject.replaced_executor(
+                    functools.partial(Replay, script=script, accuracy=accuracy), of_draft_model=True
+                ),
+            ):
+                outputs = list(subject.loaded.engine.generate_blocking([request]))
+            after = subject.loaded.engine.stats()
+            assert [token.token_id for output in outputs for token in output.tokens] == list(script.output)
+            num_drafted = after.num_draft_tokens - before.num_draft_tokens
+            rates.append((after.num_accepted_tokens - before.num_accepted_tokens) / num_drafted)
+    finally:
+        subject.close()
+    assert rates == [1.0, 0.0]

@@ -31,11 +31,15 @@ class Script:
 
 
 class Replay:
-    """Takes an executor's place while one script is played, by one sequence at a time."""
+    """Takes an executor's place while one script is played, by one sequence at a time. `accuracy`: share of the places
+    at which it knows the script; at the others it says something else.
+    """
 
-    def __init__(self, executor: Executor, script: Script) -> None:
+    def __init__(self, executor: Executor, script: Script, accuracy: float = 1.0) -> None:
         self.executor = executor
         self._tokens = np.array(script.prompt + script.output)
+        is_wrong = np.random.default_rng(0).random(len(self._tokens)) >= accuracy
+        self._tokens[is_wrong] ^= 1
 
     def run(self, step: StepInput) -> npt.NDArray[np.float32]:
         logits: npt.NDArray[np.float32] = self.executor.run(step).copy()  # it may not be written to

@@ -75,8 +75,6 @@ def run_jobs(
     after a work counts, and where they differ much the work is measured again.
     """
     rows: list[Row] = []
-    draft_model = engine.speculative_config.model
-    draft_path = None if draft_model is None else files(draft_model).path
     before = measure_limits()
     for job in jobs:
         found = files(job.model)
@@ -84,6 +82,8 @@ def run_jobs(
         for works in _by_settings(job.works):
             settings = replace(engine, isa=job.isa, **works[0].engine)
             model = replace(ModelSettings(model=found.name), **works[0].model)
+            draft_model = settings.speculative_config.model
+            draft_path = None if draft_model is None else files(draft_model).path
             subject = Subject(
                 found.path, model, settings, draft_path=draft_path, min_runs=min_runs, is_profiled=is_profiled
             )

@@ -83,15 +83,19 @@ class Subject:
         return None if self.clock is None else self.clock.parts(self.loaded.program, self.loaded.kept_weights)
 
     @contextmanager
-    def replaced_executor(self, replace: Callable[[Executor], Executor]) -> Iterator[None]:
+    def replaced_executor(
+        self, replace: Callable[[Executor], Executor], *, of_draft_model: bool = False
+    ) -> Iterator[None]:
         """Meanwhile what `replace` makes of the executor computes the steps. Nothing may be running."""
-        assert self.loaded and self._runner is not None
-        executor = self._runner.executor
-        self._runner.executor = replace(executor)
+        loaded = self.loaded
+        owner = loaded.draft_model if of_draft_model else self._runner
+        assert owner is not None
+        executor = owner.executor
+        owner.executor = replace(executor)
         try:
             yield
         finally:
-            self._runner.executor = executor
+            owner.executor = executor
 
     def _instrument(self, runner: ModelRunner) -> Runner:
         self._runner = runner

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inglenook.checkpoint.checkpoint import Checkpoint
-from inglenook.config import EngineSettings, ModelSettings, Quantization, SpeculativeSettings, resolve
+from inglenook.config import EngineSettings, ModelSettings, Quantization, resolve
 from inglenook.engine.async_engine import AsyncEngine
 from inglenook.engine.budget import StepBudget
 from inglenook.engine.engine import Engine, Runner
@@ -27,6 +27,7 @@ from inglenook.ops.weights import KeptWeight
 
 if TYPE_CHECKING:
     from inglenook.engine.model_runner import ModelRunner
+    from inglenook.engine.speculative.draft_model import DraftModel
     from inglenook.engine.speculative.drafter import Drafter
     from inglenook.engine.speculative.speculator import Speculator
     from inglenook.ops.sampling import ThreadPool
@@ -48,6 +49,7 @@ class LoadedEngine:
     program: Program
     kept_weights: Mapping[str, KeptWeight]
     draft_checkpoint: Checkpoint | None = None
+    draft_model: DraftModel | None = None
 
 
 def load_engine(
@@ -73,7 +75,7 @@ def load_engine(
         kept_weights = target.kept_weights()
         if on_plan is not None:
             on_plan(plan)
-        runner, speculator = _make_executors(target, draft, plan)
+        runner, draft_model = _make_executors(target, draft, plan)
     pool = BlockPool(plan.num_blocks, plan.block_size, enable_prefix_caching=engine.enable_prefix_caching)
     scheduler = Scheduler(
         pool,
@@ -81,7 +83,7 @@ def load_engine(
         max_num_batched_tokens=engine.max_num_batched_tokens,
         context_length=plan.max_model_len,
         budget=StepBudget(),
-        speculator=speculator,
+        speculator=_make_speculator(target, draft_model),
     )
     core = Engine(runner if instrument is None else instrument(runner), scheduler, vocab_size=target.config.vocab_size)
     return LoadedEngine(
@@ -92,6 +94,7 @@ def load_engine(
         target.program,
         kept_weights,
         None if draft is None else draft.checkpoint,
+        draft_model,
     )
 
 
@@ -156,39 +159,35 @@ def _plan(target: LoadingModel, draft: LoadingModel | None) -> Plan:
 
 def _make_executors(
     target: LoadingModel, draft: LoadingModel | None, plan: Plan
-) -> tuple[ModelRunner, Speculator | None]:
+) -> tuple[ModelRunner, DraftModel | None]:
     from inglenook.engine.model_runner import ModelRunner
 
     with ExitStack() as on_failure:
         executor, pool = target.make_executor(plan.num_blocks)
         on_failure.callback(executor.close)
-        settings = target.engine.speculative_config
-        speculator = None
-        if settings.method != "none":
-            from inglenook.engine.speculative.speculator import Speculator
-
-            drafter = _make_ngram(settings, target) if draft is None else _make_draft_model(draft, plan, pool)
-            speculator = Speculator(
-                drafter,
-                max_rows=_max_speculative_rows(target.engine),
-                max_draft_tokens=settings.num_speculative_tokens,
-            )
+        draft_model = None if draft is None else _make_draft_model(draft, plan, pool)
         on_failure.pop_all()
     runner = ModelRunner(executor, vocab_size=target.config.vocab_size, pool=pool, seed=target.model.seed)
-    return runner, speculator
+    return runner, draft_model
 
 
-def _make_ngram(settings: SpeculativeSettings, target: LoadingModel) -> Drafter:
+def _make_speculator(target: LoadingModel, draft_model: DraftModel | None) -> Speculator | None:
+    engine, settings = target.engine, target.engine.speculative_config
+    if settings.method == "none":
+        return None
     from inglenook.engine.speculative.ngram import NgramDrafter
+    from inglenook.engine.speculative.speculator import Speculator
 
-    return NgramDrafter(
+    drafter: Drafter = draft_model or NgramDrafter(
         min_length=settings.prompt_lookup_min,
         max_length=settings.prompt_lookup_max,
-        block_size=target.engine.block_size if target.engine.enable_prefix_caching else None,
+        block_size=engine.block_size if engine.enable_prefix_caching else None,
     )
+    max_rows = _max_speculative_rows(engine)
+    return Speculator(drafter, max_rows=max_rows, max_draft_tokens=settings.num_speculative_tokens)
 
 
-def _make_draft_model(draft: LoadingModel, plan: Plan, threads: ThreadPool) -> Drafter:
+def _make_draft_model(draft: LoadingModel, plan: Plan, threads: ThreadPool) -> DraftModel:
     from inglenook.engine.speculative.draft_cache import DraftCache
     from inglenook.engine.speculative.draft_model import DraftModel
 
