@@ -87,6 +87,16 @@ class ReasoningFormat(Protocol):
         """What closes it. Behind it comes the answer."""
         ...
 
+    @property
+    def answer_begin(self) -> str:
+        """What opens the answer's content, behind the thinking and where there was none; often ""."""
+        ...
+
+    @property
+    def answer_end(self) -> str:
+        """What closes it, before the end of the turn; often ""."""
+        ...
+
     def parser(self, rest: OutputParser | None, *, is_open: bool) -> OutputParser:
         """Splits off the thinking; the text behind it goes through `rest`, or is content as it is."""
         ...

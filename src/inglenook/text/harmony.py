@@ -1,0 +1,112 @@
+"""Harmony, the format of GPT-OSS: messages <|start|>ROLE<|channel|>CHANNEL<|message|>BODY<|end|>, whose header may say
+whom they are for (to=RECIPIENT). The prompt has the first message's <|start|> and role."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from inglenook.text.output import OutputParser, ParsedText
+from inglenook.text.reasoning_parser import joined
+from inglenook.text.tool_formats.reader import AnswerReader, Reading
+
+START, CHANNEL, MESSAGE, CONSTRAIN = "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>"
+END, CALL, RETURN = "<|end|>", "<|call|>", "<|return|>"
+ENDS = (END, CALL, RETURN)
+SPECIAL_TOKENS = frozenset((START, CHANNEL, MESSAGE, CONSTRAIN, *ENDS))
+
+_STARTS = (START, CHANNEL, MESSAGE, " to=")
+_CHANNEL_NAME = re.compile(r"<\|channel\|>\s*(\w+)")
+_RECIPIENT = re.compile(r"\bto=([^\s<]+)")
+
+
+@dataclass(frozen=True)
+class Header:
+    channel: str  # "": not said
+    recipient: str  # "": the user
+
+
+def read_header(reader: AnswerReader) -> Reading[Header | None]:
+    """Go past a header that comes next, which stays held. None where there is none; then nothing was read."""
+    if (yield from reader.take_one(*_STARTS)) is not None:
+        reader.rewind()
+        text = ""
+        if (first := (yield from reader.take_one(START, CHANNEL))) is not None:
+            text = first
+        text += yield from reader.text_before(MESSAGE, START, *ENDS, "\n")
+        if (yield from reader.take(MESSAGE)):
+            channels, recipients = _CHANNEL_NAME.findall(text), _RECIPIENT.findall(text)
+            return Header(channels[-1] if channels else "", recipients[-1] if recipients else "")
+        reader.rewind()
+    return None
+
+
+def body_piece(reader: AnswerReader) -> Reading[str]:
+    """Go past text of a message as it comes; "" where it ends."""
+    return (yield from reader.piece_before(*ENDS, START, CHANNEL))
+
+
+class HarmonyParser:
+    """Splits off the channel `analysis`. What is for the user goes on without its header, calls go on as they are."""
+
+    def __init__(self, rest: OutputParser | None) -> None:
+        self._rest = rest
+        self._reader = AnswerReader()
+        self._parsed: list[ParsedText] = []
+        self._has_thought = False
+        self._reading = self._read()
+
+    def push(self, text: str) -> ParsedText:
+        self._reader.add(text)
+        next(self._reading)
+        return self._collect()
+
+    def finish(self) -> ParsedText:
+        self._reader.end()
+        for _ in self._reading:
+            raise AssertionError("waits for text that can't come")
+        if self._rest is not None:
+            self._parsed.append(self._rest.finish())
+        return self._collect()
+
+    def _read(self) -> Reading[None]:
+        reader = self._reader
+        while (yield from reader.peek()):
+            header = yield from read_header(reader)
+            if header is None:
+                yield from reader.take_one(*_STARTS)
+                self._give()
+                yield from self._body()
+            elif header.recipient:
+                self._give()
+                yield from self._body()
+                yield from reader.take_one(*ENDS)
+                self._give()
+            elif header.channel == "analysis":
+                reader.drop()
+                yield from self._thinking()
+            else:
+                reader.drop()
+                yield from self._body()
+            yield from reader.take_one(*ENDS)
+            reader.drop()
+
+    def _thinking(self) -> Reading[None]:
+        separator = "\n" if self._has_thought else ""
+        while piece := (yield from body_piece(self._reader)):
+            self._reader.drop()
+            self._parsed.append(ParsedText(reasoning=separator + piece))
+            separator, self._has_thought = "", True
+
+    def _body(self) -> Reading[None]:
+        while (yield from body_piece(self._reader)):
+            self._give()
+
+    def _give(self) -> None:
+        if text := self._reader.read_from(0):
+            self._parsed.append(ParsedText(content=text) if self._rest is None else self._rest.push(text))
+        self._reader.drop()
+
+    def _collect(self) -> ParsedText:
+        parsed, self._parsed = joined(self._parsed), []
+        return parsed
