@@ -40,7 +40,11 @@ class ModelSettings:
         "pypi:package==version/file or dummy:1b.",
     )
     served_model_name: tuple[str, ...] = setting((), "Name or names under which clients ask for the model.")
-    chat_template: str | None = setting(None, "File with a Jinja chat template, instead of the model's own.")
+    chat_template: str | None = setting(
+        None,
+        "Chat template instead of the model's own: a file with Jinja, the name of another one of the model's, or a "
+        "built-in name such as chatml, vicuna_v1.1 or zero_shot.",
+    )
     generation_config: Literal["auto", "none"] = setting(
         "auto", "Sampling of requests that leave it open: auto is what the model's makers recommend, none is neutral."
     )

@@ -68,14 +68,18 @@ def test_chat_template_sources(folder: Path) -> None:
     assert configure(folder, chat_template="one").chat_template == "one"
     named = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "two"}]
     assert configure(folder, chat_template=named).chat_template == "two"
+    assert Tokenizer.from_folder(folder).chat_templates == {entry["name"]: entry["template"] for entry in named}
     (folder / "chat_template.jinja").write_text("three\n", encoding="utf-8")
     assert Tokenizer.from_folder(folder).chat_template == "three\n", "the file goes before the configuration"
+    (folder / "chat_templates").mkdir()
+    (folder / "chat_templates" / "rag.jinja").write_text("four", encoding="utf-8")
+    assert Tokenizer.from_folder(folder).chat_templates == {"default": "three\n", "rag": "four"}
 
 
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"chat_template": [{"name": "rag", "template": "x"}]}, "default"),
+        ({"chat_template": [{"template": "x"}]}, "chat_template"),
         ({"chat_template": 7}, "chat_template"),
         ({"eos_token": 7}, "eos_token"),
         ({"bos_token": "missing", "add_bos_token": True}, "add_bos_token"),

@@ -16,7 +16,6 @@ from inglenook.backends.choices import usage
 from inglenook.backends.generation_config import GenerationConfig, read_generation_config
 from inglenook.backends.prepare import Preparer
 from inglenook.config import EngineSettings, ModelSettings
-from inglenook.errors import ConfigError
 from inglenook.text.chat_template import ChatTemplate, find_template
 from inglenook.text.tokenizer import Tokenizer
 from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard
@@ -169,7 +168,7 @@ def load_local_backend(
         if draft is not None and loaded.draft_checkpoint is not None and draft.path != files.path:
             drafting = _load_tokenizer(loaded.draft_checkpoint, loaded.config.vocab_size)
             _check_same_tokens(tokenizer, drafting, files.name, draft.name)
-        template = find_template(tokenizer, _read_template(model.chat_template))
+        template = find_template(tokenizer, model.chat_template)
         generation = _generation_config(files, model, loaded)
         if template is not None:
             template.compile()
@@ -219,15 +218,6 @@ def _generation_config(files: Files, model: ModelSettings, loaded: LoadedEngine)
     config = read_generation_config(read_file(files.path), files.sampling)
     eos_token_ids = config.eos_token_ids | frozenset(loaded.config.eos_token_ids)
     return GenerationConfig(config.sampling if model.generation_config == "auto" else {}, eos_token_ids)
-
-
-def _read_template(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The chat template {path} can't be read: {error}.") from error
 
 
 async def _inline_or_thread(num_characters: int, work: Callable[[], T]) -> T:

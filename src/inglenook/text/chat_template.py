@@ -1,15 +1,14 @@
-"""Chat templates: Jinja, set up as `transformers` sets it up (utils/chat_template_utils.py), so that prompts are equal
-byte for byte."""
+"""Chat templates: which one a model has, and messages through it, byte for byte as `transformers` does it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from inglenook.errors import CheckpointError, ConfigError, InvalidRequestError
+from inglenook.text.builtin_templates import NamedTemplate, builtin_template, choose_template
+from inglenook.text.jinja_environment import make_environment
 
 if TYPE_CHECKING:
     import jinja2
@@ -20,26 +19,38 @@ MAX_PROMPT_CHARACTERS = 64 * 2**20  # a template that writes more than this is r
 _CONTINUE_MARK = "CONTINUE_FINAL_MESSAGE_TAG "  # ends in a space, to see whether the template strips the content
 _REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
 
-CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
+
+class TemplateRefusedError(InvalidRequestError):
+    """The template raised an exception of its own, or failed, on these messages."""
 
 
 class ChatTemplate:
     """Renders messages. Compiled at the first use, or by `compile`; safe to use from several threads.
 
-    `is_override`: the template comes from the user's settings, not from the model.
+    `is_override`: the template comes from the user's settings, not from the model. `tool_use` is the source of another
+    template, for requests with tools. `stop` are texts that end an answer.
     """
 
-    def __init__(self, source: str, special_tokens: Mapping[str, str], *, is_override: bool = False) -> None:
+    def __init__(
+        self,
+        source: str,
+        special_tokens: Mapping[str, str],
+        *,
+        is_override: bool = False,
+        tool_use: str | None = None,
+        stop: tuple[str, ...] = (),
+    ) -> None:
         self.source = source
+        self.stop = stop
         self._special_tokens = dict(special_tokens)
         self._is_override = is_override
+        self.for_tools = self if tool_use is None else ChatTemplate(tool_use, special_tokens)
 
     def compile(self) -> None:
         """Raises CheckpointError (ConfigError for an override) where the template isn't valid Jinja."""
         _ = self._compiled
+        if self.for_tools is not self:
+            self.for_tools.compile()
 
     def render(
         self,
@@ -70,14 +81,7 @@ class ChatTemplate:
         chat = [_with_reasoning_names(_plain(message)) for message in messages]
         if not chat:
             raise InvalidRequestError("messages is empty; at least one message is needed.", param="messages")
-        content = chat[-1].get("content")
-        if continue_final_message:
-            if not isinstance(content, str) or "content" not in self.source:
-                raise InvalidRequestError(
-                    "continue_final_message is true, but the last message has no text to carry on.",
-                    param="continue_final_message",
-                )
-            chat[-1]["content"] = content + _CONTINUE_MARK
+        last_text = _mark_last_text(chat[-1], self.source) if continue_final_message else ""
         variables = {
             **self._special_tokens,
             **{name: _plain(value) for name, value in kwargs.items()},
@@ -87,7 +91,7 @@ class ChatTemplate:
             "add_generation_prompt": add_generation_prompt,
         }
         prompt = self._run(variables)
-        return _cut_at_mark(prompt, str(content)) if continue_final_message else prompt
+        return _cut_at_mark(prompt, last_text) if continue_final_message else prompt
 
     def _run(self, variables: Mapping[str, Any]) -> str:
         import jinja2
@@ -108,7 +112,7 @@ class ChatTemplate:
             raise
         except jinja2.TemplateError as error:
             if type(error) is jinja2.TemplateError:  # raise_exception in the template
-                raise InvalidRequestError(
+                raise TemplateRefusedError(
                     f"The chat template refuses these messages: {error.message}", param="messages"
                 ) from error
             raise _template_failed(error) from error
@@ -121,43 +125,80 @@ class ChatTemplate:
         import jinja2
 
         try:
-            return _environment().from_string(self.source)
+            return make_environment().from_string(self.source)
         except (jinja2.TemplateError, RecursionError) as error:
             where = f" at line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
             if self._is_override:
-                raise ConfigError(f"The file given as --chat-template isn't valid Jinja{where}: {error}") from error
+                raise ConfigError(f"What was given as --chat-template isn't valid Jinja{where}: {error}") from error
             raise CheckpointError(
                 f"The model's chat template isn't valid Jinja{where}: {error}. Pass another with --chat-template."
             ) from error
 
 
-def find_template(tokenizer: Tokenizer, override: str | None = None) -> ChatTemplate | None:
-    """The template to use: the given source, the model's own, or ChatML where the vocabulary has its tokens.
+def find_template(tokenizer: Tokenizer, choice: str | None = None) -> ChatTemplate | None:
+    """The template to use: the chosen one (see builtin_templates.py), the model's own, or ChatML where the vocabulary
+    has its tokens.
 
-    None where there is none of these: then chat requests are to be answered with `missing_template_error`.
+    None where there is none of these: then chat requests are to be answered with `missing_template_error`. Raises
+    ConfigError for a choice that doesn't exist.
     """
-    if override is not None:
-        return ChatTemplate(override, tokenizer.special_tokens, is_override=True)
-    if tokenizer.chat_template is not None:
-        return ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens)
+    own = dict(tokenizer.chat_templates)
+    if choice is not None:
+        return _named(choose_template(choice, own), tokenizer)
+    default = own.get("default") or (next(iter(own.values())) if len(own) == 1 else None)
+    if default is not None:
+        return ChatTemplate(default, tokenizer.special_tokens, tool_use=own.get("tool_use"))
+    if own:
+        raise CheckpointError(
+            f"The model has chat templates named {', '.join(sorted(own))}, but none that is its default. Choose one "
+            "with --chat-template."
+        )
     if all(tokenizer.token_id(name) in tokenizer.special_ids for name in ("<|im_start|>", "<|im_end|>")):
-        return ChatTemplate(CHATML, tokenizer.special_tokens)
+        chatml = builtin_template("chatml")
+        assert chatml is not None
+        return ChatTemplate(chatml.source, tokenizer.special_tokens)
     return None
+
+
+def _named(named: NamedTemplate, tokenizer: Tokenizer) -> ChatTemplate:
+    source = named.source
+    if named.adds_bos and tokenizer.bos_token_id in tokenizer.encode("")[:1]:
+        source = "{{- bos_token }}" + source
+    return ChatTemplate(source, tokenizer.special_tokens, is_override=True, stop=named.stop)
 
 
 def missing_template_error() -> InvalidRequestError:
     return InvalidRequestError(
         "This model has no chat template, so it can't answer chat messages. Use /v1/completions, or start the server "
-        "with --chat-template FILE.",
+        "with --chat-template and a file or a built-in name, such as zero_shot.",
         param="messages",
     )
 
 
-def _template_failed(error: Exception) -> InvalidRequestError:
-    return InvalidRequestError(
+def _template_failed(error: Exception) -> TemplateRefusedError:
+    return TemplateRefusedError(
         f"The model's chat template failed on these messages: {str(error)[:300] or type(error).__name__}",
         param="messages",
     )
+
+
+def _mark_last_text(message: dict[str, Any], source: str) -> str:
+    """Put the mark behind the message's text, in place; returns the text as it was."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [{"text": content}]
+    part = next(
+        (part for part in reversed(parts) if isinstance(part, dict) and isinstance(part.get("text"), str)), None
+    )
+    if part is None or "content" not in source:
+        raise InvalidRequestError(
+            "continue_final_message is true, but the last message has no text to carry on.",
+            param="continue_final_message",
+        )
+    text: str = part["text"]
+    part["text"] = text + _CONTINUE_MARK
+    if not isinstance(content, list):
+        message["content"] = part["text"]
+    return text
 
 
 def _cut_at_mark(prompt: str, content: str) -> str:
@@ -203,76 +244,3 @@ def _copy(value: Any) -> Any:
     raise InvalidRequestError(
         f"A chat template can't be given a value of the type {type(value).__name__}; use JSON's types."
     )
-
-
-# --- the environment ----------------------------------------------------------------------------------------------
-
-
-def _environment() -> jinja2.Environment:
-    import jinja2
-    from jinja2 import nodes
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.parser import Parser
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """{% generation %} marks what the model wrote, for training: here it changes nothing."""
-
-        tags = {"generation"}  # noqa: RUF012
-
-        def parse(self, parser: Parser) -> nodes.Node:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return nodes.Scope(body, lineno=line)
-
-    class Namespace(jinja2.utils.Namespace):
-        """Takes no names that begin with an underscore: they would reach into the object itself."""
-
-        def __init__(self, /, *args: Any, **kwargs: Any) -> None:
-            values = dict(*args, **kwargs)
-            for name in values:
-                _check_attribute(name)
-            super().__init__(values)
-
-        def __setitem__(self, name: str, value: Any) -> None:
-            _check_attribute(name)
-            super().__setitem__(name, value)
-
-    class Dict:
-        """Python's dict, of which nothing else can be reached."""
-
-        def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-            return dict(*args, **kwargs)
-
-        def fromkeys(self, *args: Any) -> dict[Any, Any]:
-            return dict.fromkeys(*args)
-
-    def _check_attribute(name: object) -> None:
-        if isinstance(name, str) and name.startswith("_"):
-            raise jinja2.exceptions.SecurityError(f"{name!r} begins with an underscore")
-
-    def raise_exception(message: Any) -> None:
-        raise jinja2.TemplateError(str(message))
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals.update(
-        raise_exception=raise_exception,
-        strftime_now=lambda format: datetime.now().strftime(format),  # local time, as in transformers
-        dict=Dict(),
-        namespace=Namespace,
-    )
-    return environment
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Without the escapes for HTML that Jinja's own filter has."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

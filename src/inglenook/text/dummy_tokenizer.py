@@ -17,4 +17,4 @@ def dummy_parts(vocab_size: int) -> TokenizerParts:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     template = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}"
-    return TokenizerParts(backend, special_tokens={}, chat_template=template)
+    return TokenizerParts(backend, special_tokens={}, chat_templates={"default": template})

@@ -25,7 +25,7 @@ def from_folder(path: Path) -> TokenizerParts:
     return TokenizerParts(
         backend=backend,
         special_tokens=special_tokens,
-        chat_template=_chat_template(path, config),
+        chat_templates=_chat_templates(path, config),
         affixes=_affixes(backend, special_tokens, config),
     )
 
@@ -111,20 +111,30 @@ def _affixes(
     return affix("add_bos_token", "bos_token"), affix("add_eos_token", "eos_token")
 
 
-def _chat_template(path: Path, config: Mapping[str, Any]) -> str | None:
-    """chat_template.jinja goes before tokenizer_config.json, which holds one template or a list of named ones."""
-    file = path / "chat_template.jinja"
-    if file.is_file():
-        try:
-            return file.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{file.name} can't be read: {error}") from error
+def _chat_templates(path: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """By name. chat_template.jinja and chat_templates/*.jinja go before tokenizer_config.json, which holds one template
+    or a list of named ones."""
+    files = {file.stem: file for file in sorted((path / "chat_templates").glob("*.jinja"))}
+    if (path / "chat_template.jinja").is_file():
+        files["default"] = path / "chat_template.jinja"
+    if files:
+        return {name: _read_template(file) for name, file in files.items()}
     value = config.get("chat_template")
     if isinstance(value, list):
-        named = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, Mapping)}
-        if "default" not in named:
-            raise CheckpointError("tokenizer_config.json lists chat templates, but none that is named default.")
-        value = named["default"]
-    if value is not None and not isinstance(value, str):
-        raise CheckpointError("tokenizer_config.json has a chat_template that is neither a text nor a list.")
-    return value or None
+        value = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, Mapping)}
+    elif isinstance(value, str):
+        value = {"default": value}
+    elif value is None:
+        value = {}
+    if not isinstance(value, dict) or not all(isinstance(text, str) for pair in value.items() for text in pair):
+        raise CheckpointError(
+            "tokenizer_config.json has a chat_template that is neither a text nor a list of named ones."
+        )
+    return {name: text for name, text in value.items() if text}
+
+
+def _read_template(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file.name} can't be read: {error}") from error

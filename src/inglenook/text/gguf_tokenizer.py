@@ -75,11 +75,14 @@ def from_metadata(metadata: Mapping[str, Any]) -> TokenizerParts:
         return (vocabulary.special_ids[key],)
 
     special_tokens = {name: text for name, key in _SPECIAL_KEYS.items() if (text := vocabulary.special_text(key))}
-    template = metadata.get("tokenizer.chat_template")
+    key = "tokenizer.chat_template"
+    templates = {name[len(key) + 1 :]: str(text) for name, text in metadata.items() if name.startswith(f"{key}.")}
+    if metadata.get(key):
+        templates["default"] = str(metadata[key])
     return TokenizerParts(
         backend=backend,
         special_tokens=special_tokens,
-        chat_template=str(template) if template else None,
+        chat_templates=templates,
         affixes=(
             affix("add_bos_token", adds_bos, "bos_token_id"),
             affix("add_eos_token", False, "eos_token_id"),

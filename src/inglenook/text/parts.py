@@ -15,11 +15,11 @@ class TokenizerParts:
     """`affixes` are the ids put before and after a text; None leaves them to the back end's post-processor.
 
     `special_tokens` maps names (bos_token, eos_token, ...) to their text, `end_of_turn_ids` holds those that the
-    model's files name as such.
+    model's files name as such. `chat_templates` are the model's, by name; the usual one is called default.
     """
 
     backend: tokenizers.Tokenizer
     special_tokens: Mapping[str, str]
-    chat_template: str | None = None
+    chat_templates: Mapping[str, str] = field(default_factory=dict)
     affixes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     end_of_turn_ids: frozenset[int] = field(default_factory=frozenset)

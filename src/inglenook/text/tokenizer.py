@@ -41,7 +41,7 @@ class Tokenizer:
         self._backend.no_padding()
         self.byte_rule = byte_rule(parts.backend)
         self.special_tokens: Mapping[str, str] = parts.special_tokens
-        self.chat_template = parts.chat_template
+        self.chat_templates = parts.chat_templates
         added = self._backend.get_added_tokens_decoder()
         self.special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
         self.vocab_size = max(self._backend.get_vocab_size(), *(token_id + 1 for token_id in added), 0)
@@ -55,6 +55,11 @@ class Tokenizer:
         eos = () if self.eos_token_id is None else (self.eos_token_id,)
         self.end_of_turn_ids = frozenset((*parts.end_of_turn_ids, *eos, *(added_ids[name] for name in ends)))
         self._bytes: dict[int, bytes] = {}
+
+    @property
+    def chat_template(self) -> str | None:
+        """The model's usual one."""
+        return self.chat_templates.get("default")
 
     @classmethod
     def from_gguf(cls, metadata: Mapping[str, Any]) -> Tokenizer:
