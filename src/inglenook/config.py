@@ -45,6 +45,9 @@ class ModelSettings:
         "Chat template instead of the model's own: a file with Jinja, the name of another one of the model's, or a "
         "built-in name such as chatml, vicuna_v1.1 or zero_shot.",
     )
+    strict: bool = setting(
+        False, "Refuse messages that the chat template doesn't take as they are, instead of adapting them."
+    )
     generation_config: Literal["auto", "none"] = setting(
         "auto", "Sampling of requests that leave it open: auto is what the model's makers recommend, none is neutral."
     )

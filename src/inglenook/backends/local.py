@@ -16,6 +16,7 @@ from inglenook.backends.choices import usage
 from inglenook.backends.generation_config import GenerationConfig, read_generation_config
 from inglenook.backends.prepare import Preparer
 from inglenook.config import EngineSettings, ModelSettings
+from inglenook.errors import ConfigError
 from inglenook.text.chat_template import ChatTemplate, find_template
 from inglenook.text.tokenizer import Tokenizer
 from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard
@@ -56,10 +57,11 @@ class LocalBackend:
         max_model_len: int,
         generation: GenerationConfig,
         root: str,
+        is_strict: bool = False,
     ) -> None:
         self.engine = engine
         self.generation = generation
-        self.preparer = Preparer(tokenizer, template, generation, max_model_len)
+        self.preparer = Preparer(tokenizer, template, generation, max_model_len, is_strict=is_strict)
         self._tokenizer = tokenizer
         created = int(time.time())
         self._cards = [ModelCard(name, created, max_model_len, root) for name in names]
@@ -183,6 +185,7 @@ def load_local_backend(
         max_model_len=loaded.plan.max_model_len,
         generation=generation,
         root=files.name,
+        is_strict=model.strict,
     )
 
 

@@ -28,9 +28,16 @@ class Preparer:
     """Knows what of a model its requests depend on. Every method may be called from any thread."""
 
     def __init__(
-        self, tokenizer: Tokenizer, template: ChatTemplate | None, generation: GenerationConfig, max_model_len: int
+        self,
+        tokenizer: Tokenizer,
+        template: ChatTemplate | None,
+        generation: GenerationConfig,
+        max_model_len: int,
+        *,
+        is_strict: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
+        self._is_strict = is_strict
         self._template = template
         self._generation = generation
         self._max_model_len = max_model_len
@@ -66,8 +73,10 @@ class Preparer:
             request.messages,
             add_generation_prompt=request.add_generation_prompt,
             continue_final_message=request.continue_final_message,
-            documents=request.documents or None,
+            tool_use=request.tool_use,
+            documents=request.documents,
             template_kwargs=request.chat_template_kwargs,
+            is_strict=self._is_strict,
         )
         # The template writes the special tokens itself.
         return self._tokenizer.encode(rendered.prompt, add_special_tokens=False), rendered.warnings
@@ -90,6 +99,8 @@ class Preparer:
     def _engine_request(self, request: GenerateRequest, prompt: list[int]) -> tuple[EngineRequest, str | None]:
         """The request with max_tokens made concrete: an upper bound, capped at the room that the prompt leaves."""
         sampling = self._generation.apply(request)
+        if isinstance(request, ChatRequest) and self._template is not None and self._template.stop:
+            sampling = replace(sampling, stop=(*sampling.stop, *self._template.stop))
         room = self._max_model_len - len(prompt)
         if room < (sampling.max_tokens != 0):
             is_chat = isinstance(request, ChatRequest)

@@ -1,27 +1,33 @@
-"""Messages as clients send them, into prompts: adapted where the model's template doesn't take them as they are."""
+"""Messages as clients send them, into prompts: as they are where the model's template takes them, else adapted."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from inglenook.errors import InvalidRequestError
-from inglenook.text.chat_template import ChatTemplate
-from inglenook.types import Message
+from inglenook.text.adapt import Adaptation, adapt
+from inglenook.text.chat_shape import Chat, ChatShape, MessageShape, shape_of, takes
+from inglenook.text.chat_template import ChatTemplate, TemplateRefusedError
+from inglenook.text.template_traits import STRICTEST, TemplateTraits, traits_of
+from inglenook.text.tool_turns import fit_arguments, modernise
+from inglenook.types import Message, ToolUse
 
 logger = logging.getLogger(__name__)
-
-_SYSTEM_ROLES = ("system", "developer")
+_NO_TOOLS = ToolUse()
 
 
 @dataclass(frozen=True)
 class RenderedChat:
-    """`warnings` say what was changed in the messages so that the template takes them."""
+    """`warnings` say what was changed so that the template takes the messages. `uses_generic_tools`: the template knows
+    nothing of tools; they were explained in the generic format (tool_formats/generic.py)."""
 
     prompt: str
     warnings: tuple[str, ...] = ()
+    uses_generic_tools: bool = False
 
 
 def render_chat(
@@ -30,84 +36,140 @@ def render_chat(
     *,
     add_generation_prompt: bool = True,
     continue_final_message: bool = False,
-    tools: Sequence[Mapping[str, Any]] | None = None,
-    documents: Sequence[Mapping[str, Any]] | None = None,
+    tool_use: ToolUse = _NO_TOOLS,
+    documents: Sequence[Mapping[str, Any]] = (),
     template_kwargs: Mapping[str, Any] | None = None,
+    is_strict: bool = False,
 ) -> RenderedChat:
-    """The messages as given, if the template takes them; else with system texts in user turns and neighbours joined.
+    """The prompt that transformers gives, if the template takes the messages and leaves nothing out; else that of
+    messages changed as little as it needs.
 
     `template_kwargs` are variables for the template; they go before the arguments of the same names. Raises
-    InvalidRequestError, with the template's words on the messages as given, where it takes neither.
+    InvalidRequestError where `is_strict` forbids a change, and for options that contradict each other.
     """
-    options = {
+    if tool_use.tools:
+        template = template.for_tools
+    options: dict[str, Any] = {
         "add_generation_prompt": add_generation_prompt,
         "continue_final_message": continue_final_message,
-        "tools": tools,
-        "documents": documents,
         **(template_kwargs or {}),
     }
+    given = Adaptation(
+        message_dicts(messages),
+        [dict(tool.definition) for tool in tool_use.tools] or None,
+        list(map(dict, documents)) or None,
+    )
+    refusal: InvalidRequestError | None = None
+    for attempt in _attempts(template, given, tool_use, options):
+        if is_strict and attempt.warnings:
+            raise _forbidden(attempt.warnings, refusal)
+        try:
+            prompt = template.render(attempt.chat, tools=attempt.tools, documents=attempt.documents, **options)
+        except TemplateRefusedError as error:
+            refusal = refusal or error
+            continue
+        if attempt.warnings:
+            logger.debug("Messages adapted: %s", " ".join(attempt.warnings))
+        return RenderedChat(prompt, tuple(attempt.warnings), attempt.has_generic_tools)
+    assert refusal is not None
+    raise refusal
 
-    def render(chat: Sequence[Mapping[str, Any]]) -> str:
-        return template.render(chat, **options)
 
-    chat = message_dicts(messages)
-    try:
-        return RenderedChat(render(chat))
-    except InvalidRequestError as refusal:
-        for keep_first_system in (True, False):
-            adapted, warnings = adapt(chat, keep_first_system=keep_first_system)
-            if not warnings or not adapted:
-                continue
-            try:
-                prompt = render(adapted)
-            except InvalidRequestError:
-                continue
-            logger.debug("Messages adapted (%s) because of: %s", " ".join(warnings), refusal.message)
-            return RenderedChat(prompt, tuple(warnings))
-        raise
-
-
-def message_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """What templates take: content is always a text, since many join it without looking."""
+def message_dicts(messages: Sequence[Message]) -> Chat:
+    """What templates take, as the client sent it. Content that is null isn't there, as in transformers."""
     chat = []
     for message in messages:
-        entry: dict[str, Any] = {"role": message.role, "content": message.content or ""}
+        entry: dict[str, Any] = {"role": message.role}
+        if message.content is not None:
+            entry["content"] = message.content
         if message.name is not None:
             entry["name"] = message.name
         chat.append({**entry, **message.extra})
     return chat
 
 
-def adapt(
-    chat: Sequence[Mapping[str, Any]], *, keep_first_system: bool = False
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Messages for templates that take only alternating user and assistant turns, and a list of what was changed.
+def _attempts(
+    template: ChatTemplate, given: Adaptation, use: ToolUse, options: Mapping[str, Any]
+) -> Iterator[Adaptation]:
+    """As given; then changed as little as the template needs; then more, up to what every template takes.
 
-    System messages become user messages, all of them or all but one at the beginning; neighbours of a role are joined.
+    Those that the template is known to refuse, or to leave something out of, come last.
     """
-    warnings: list[str] = []
-    without_system: list[dict[str, Any]] = []
-    for index, message in enumerate(chat):
-        if message["role"] not in _SYSTEM_ROLES or (index == 0 and keep_first_system):
-            without_system.append(dict(message))
-            continue
-        if message["content"]:
-            without_system.append({"role": "user", "content": message["content"]})
-        if not warnings:
-            warnings.append("The chat template takes no system message there; its text was put into a user turn.")
-    joined: list[dict[str, Any]] = []
-    for message in without_system:
-        if joined and _can_join(joined[-1], message):
-            texts = [joined[-1]["content"], message["content"]]
-            joined[-1] = {**joined[-1], "content": "\n\n".join(text for text in texts if text)}
+    chat, older = modernise(given.chat)
+    given = replace(given, chat=chat, warnings=older)
+    if not chat:
+        yield given  # it says what is wrong
+        return
+    takes_given = _fits(template, given, options)
+    if takes_given:
+        yield given
+    doubtful = []
+    for step, traits in enumerate(_ladder(template, has_tools=bool(given.tools))):
+        if not takes_given:
+            fitted = replace(given, chat=fit_arguments(chat, traits))
+            takes_given = fitted.chat != chat and _fits(template, fitted, options)
+            if takes_given:
+                yield fitted
+        attempt = adapt(
+            chat,
+            traits,
+            use=use,
+            documents=given.documents or (),
+            takes_role=partial(_takes_role, template) if step == 0 else lambda role: False,
+            opens_turn=bool(options["add_generation_prompt"]),
+        )
+        attempt.warnings = [*older, *attempt.warnings]
+        if _fits(template, attempt, options, names_matter=False):
+            yield attempt
         else:
-            joined.append(message)
-    if len(joined) < len(without_system):
-        warnings.append("The chat template wants alternating roles; neighbouring messages of one role were joined.")
-    return joined, warnings
+            doubtful.append(attempt)
+    yield from (*reversed(doubtful), given)
 
 
-def _can_join(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Only plain texts of one speaker's role: a turn with tool calls or results stays as it is."""
-    plain = {"role", "content", "name"}
-    return first["role"] == second["role"] != "tool" and first.keys() <= plain and second.keys() <= plain
+def _ladder(template: ChatTemplate, *, has_tools: bool) -> Iterator[TemplateTraits]:
+    """What was found of the template, then less and less of it."""
+    traits = traits_of(template, has_tools=has_tools)
+    yield traits
+    yield replace(
+        traits,
+        takes_several_systems=False,
+        takes_late_system=False,
+        takes_neighbours=frozenset(),
+        takes_assistant_first=False,
+        takes_assistant_last=False,
+        takes_missing_content=False,
+    )
+    strictest = replace(STRICTEST, wants_parts=traits.wants_parts)
+    yield replace(strictest, takes_system=traits.takes_system)
+    yield strictest
+
+
+def _fits(
+    template: ChatTemplate, attempt: Adaptation, options: Mapping[str, Any], *, names_matter: bool = True
+) -> bool:
+    kwargs = dict(options)
+    shape = shape_of(
+        attempt.chat,
+        has_tools=bool(attempt.tools),
+        has_documents=bool(attempt.documents),
+        opens_turn=bool(kwargs.pop("add_generation_prompt")),
+        continues=bool(kwargs.pop("continue_final_message")),
+        kwargs=kwargs,
+        names_matter=names_matter,
+    )
+    return takes(template, shape)
+
+
+def _takes_role(template: ChatTemplate, role: str) -> bool:
+    user, other = MessageShape("user", "text"), MessageShape(role, "text")
+    order = (other, user) if role == "developer" else (user, other, user)
+    return takes(template, ChatShape(order))
+
+
+def _forbidden(warnings: Sequence[str], refusal: InvalidRequestError | None) -> InvalidRequestError:
+    why = f" {refusal.message}" if refusal is not None else ""
+    return InvalidRequestError(
+        f"The chat template doesn't take these messages as they are, and --strict forbids to change them.{why} "
+        f"Without it: {' '.join(warnings)}",
+        param="messages",
+    )
