@@ -32,9 +32,8 @@ constexpr int64_t kLogitsForThreads = 150'000;
 
 struct RowSampler final : StageRunner {
   void run_chunk(int, int row, int) noexcept override {
-    const uint32_t* allowed = mask == nullptr ? nullptr : mask + row * ((vocab_size + 31) / 32);
     try {
-      results[row] = sample_row(logits + row * vocab_size, vocab_size, *states[row], allowed);
+      results[row] = sample_row(logits + row * vocab_size, vocab_size, *states[row], masks[row]);
     } catch (const std::bad_alloc&) {
       results[row].error = "there is no memory left";
     }
@@ -43,15 +42,25 @@ struct RowSampler final : StageRunner {
   const float* logits;
   int64_t vocab_size;
   SamplerState* const* states;
-  const uint32_t* mask;
+  const uint32_t* const* masks;
   Sampled* results;
 };
 
-void check(const Logits& logits, size_t num_states, const std::optional<Mask>& mask) {
-  if (logits.shape(0) != num_states) throw std::invalid_argument("there must be one state for each row of logits");
-  if (mask && (mask->shape(0) != num_states || mask->shape(1) != (logits.shape(1) + 31) / 32)) {
+// The mask of each row of logits, null where any token is allowed: the row of `mask` that `mask_rows` names, -1 for none.
+std::vector<const uint32_t*> masks_of(const Logits& logits, size_t num_rows, const std::optional<Mask>& mask,
+                                      const std::vector<int32_t>& mask_rows) {
+  if (logits.shape(0) != num_rows) throw std::invalid_argument("there must be one state for each row of logits");
+  std::vector<const uint32_t*> masks(num_rows, nullptr);
+  if (!mask) return masks;
+  if (mask_rows.size() != num_rows || mask->shape(1) != (logits.shape(1) + 31) / 32) {
     throw std::invalid_argument("the mask must be [rows, ceil(vocabulary / 32)]");
   }
+  for (size_t row = 0; row < num_rows; ++row) {
+    if (mask_rows[row] < 0) continue;
+    if (static_cast<size_t>(mask_rows[row]) >= mask->shape(0)) throw std::invalid_argument("the mask lacks a row");
+    masks[row] = mask->data() + static_cast<size_t>(mask_rows[row]) * mask->shape(1);
+  }
+  return masks;
 }
 
 nb::tuple to_tuple(const std::vector<Candidate>& top) {
@@ -62,15 +71,15 @@ nb::tuple to_tuple(const std::vector<Candidate>& top) {
 
 // (token ids, log-probabilities or None, top). Where a row can't be sampled, ValueError, and no state has advanced.
 nb::tuple sample(const Logits& logits, const std::vector<SamplerState*>& states, const std::optional<Mask>& mask,
-                 ThreadPool* pool) {
-  check(logits, states.size(), mask);
+                 const std::vector<int32_t>& mask_rows, ThreadPool* pool) {
+  const std::vector<const uint32_t*> masks = masks_of(logits, states.size(), mask, mask_rows);
   const int32_t num_rows = static_cast<int32_t>(states.size());
   std::vector<Sampled> results(states.size());
   RowSampler sampler;
   sampler.logits = logits.data();
   sampler.vocab_size = static_cast<int64_t>(logits.shape(1));
   sampler.states = states.data();
-  sampler.mask = mask ? mask->data() : nullptr;
+  sampler.masks = masks.data();
   sampler.results = results.data();
   {
     const nb::gil_scoped_release release;
@@ -97,10 +106,9 @@ nb::tuple sample(const Logits& logits, const std::vector<SamplerState*>& states,
 struct RunSampler final : StageRunner {
   void run_chunk(int, int run, int) noexcept override {
     const int64_t first = first_rows[run];
-    const uint32_t* allowed = mask == nullptr ? nullptr : mask + first * ((vocab_size + 31) / 32);
     try {
       results[run] = sample_run(logits + first * vocab_size, static_cast<int64_t>(drafts[run].size()) + 1, vocab_size,
-                                *states[run], drafts[run].data(), allowed);
+                                *states[run], drafts[run].data(), masks + first);
     } catch (const std::bad_alloc&) {
       results[run].clear();
     }
@@ -111,7 +119,7 @@ struct RunSampler final : StageRunner {
   SamplerState* const* states;
   const std::vector<int32_t>* drafts;
   const int64_t* first_rows;
-  const uint32_t* mask;
+  const uint32_t* const* masks;
   std::vector<Sampled>* results;
 };
 
@@ -129,7 +137,7 @@ nb::object to_python(const std::vector<Sampled>& run, bool wants_logprobs) {
 // For each sequence, which has 1 + (its drafts) rows: [(token id, log-probability or None, top)], or what went wrong.
 nb::list sample_runs(const Logits& logits, const std::vector<SamplerState*>& states,
                      const std::vector<std::vector<int32_t>>& drafts, const std::optional<Mask>& mask,
-                     ThreadPool* pool) {
+                     const std::vector<int32_t>& mask_rows, ThreadPool* pool) {
   if (states.size() != drafts.size()) throw std::invalid_argument("there must be one state for each run");
   std::vector<int64_t> first_rows;
   size_t num_rows = 0;
@@ -137,7 +145,7 @@ nb::list sample_runs(const Logits& logits, const std::vector<SamplerState*>& sta
     first_rows.push_back(static_cast<int64_t>(num_rows));
     num_rows += draft.size() + 1;
   }
-  check(logits, num_rows, mask);
+  const std::vector<const uint32_t*> masks = masks_of(logits, num_rows, mask, mask_rows);
   std::vector<std::vector<Sampled>> results(states.size());
   RunSampler sampler;
   sampler.logits = logits.data();
@@ -145,7 +153,7 @@ nb::list sample_runs(const Logits& logits, const std::vector<SamplerState*>& sta
   sampler.states = states.data();
   sampler.drafts = drafts.data();
   sampler.first_rows = first_rows.data();
-  sampler.mask = mask ? mask->data() : nullptr;
+  sampler.masks = masks.data();
   sampler.results = results.data();
   const int32_t num_runs = static_cast<int32_t>(states.size());
   {
@@ -184,9 +192,11 @@ void bind_sampler(nb::module_& m) {
           nb::kw_only(), "temperature"_a, "top_p"_a, "top_k"_a, "min_p"_a, "repetition_penalty"_a,
           "presence_penalty"_a, "frequency_penalty"_a, "min_tokens"_a, "num_logprobs"_a, "logit_bias"_a,
           "stop_token_ids"_a, "seed"_a, "prompt"_a)
+      .def("advance", &SamplerState::advance, "token"_a)
       .def_prop_ro("num_output", &SamplerState::num_output);
-  m.def("sample", &sample, "logits"_a, "states"_a, "mask"_a.none(), "pool"_a.none());
-  m.def("sample_runs", &sample_runs, "logits"_a, "states"_a, "drafts"_a, "mask"_a.none(), "pool"_a.none());
+  m.def("sample", &sample, "logits"_a, "states"_a, "mask"_a.none(), "mask_rows"_a, "pool"_a.none());
+  m.def("sample_runs", &sample_runs, "logits"_a, "states"_a, "drafts"_a, "mask"_a.none(), "mask_rows"_a,
+        "pool"_a.none());
   m.def("uniform", &philox_uniform, "seed"_a, "position"_a, "Number `position` of a request's random stream.");
 }
 

@@ -122,6 +122,17 @@ Largest find_largest(const float* x, int64_t count, std::vector<float>& maxima) 
   return result;
 }
 
+INGLENOOK_CLONES
+void copy_allowed(const float* x, int64_t count, const uint32_t* mask, float* out) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto copy = [&](int64_t begin, int64_t size) {
+    const uint32_t word = mask[begin / 32];
+    for (int64_t i = 0; i < size; ++i) out[begin + i] = (word >> i & 1u) != 0 ? x[begin + i] : -kInfinity;
+  };
+  for (int64_t begin = 0; begin + 32 <= count; begin += 32) copy(begin, 32);
+  copy(count & ~int64_t{31}, count & 31);
+}
+
 void find_best(const float* x, int64_t count, int64_t k, float floor, std::vector<Candidate>& best, const double* sums) {
   constexpr int64_t kChunk = 64;
   static_assert(kSumBlock % kChunk == 0);

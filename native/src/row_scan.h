@@ -26,6 +26,9 @@ struct Largest {
 };
 Largest find_largest(const float* x, int64_t count, std::vector<float>& maxima);
 
+// out[i] = x[i] where bit i % 32 of mask[i / 32] is set, and -infinity elsewhere.
+void copy_allowed(const float* x, int64_t count, const uint32_t* mask, float* out);
+
 // The `k` best values above `floor`, in no order. With `sums`, of weights, blocks that can hold none are passed over.
 void find_best(const float* x, int64_t count, int64_t k, float floor, std::vector<Candidate>& best,
                const double* sums = nullptr);

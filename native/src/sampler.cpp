@@ -27,16 +27,6 @@ struct Scratch {
   std::vector<Candidate> candidates;
 };
 
-void apply_mask(float* logits, int64_t count, const uint32_t* mask) {
-  for (int64_t begin = 0; begin < count; begin += 32, ++mask) {
-    if (*mask == ~uint32_t{0}) continue;
-    const int64_t end = std::min<int64_t>(begin + 32, count);
-    for (int64_t i = begin; i < end; ++i) {
-      if ((*mask >> (i - begin) & 1u) == 0) logits[i] = -kInfinity;
-    }
-  }
-}
-
 double total_of(const std::vector<double>& sums) {
   double total = 0.0;
   for (const double sum : sums) total += sum;
@@ -170,9 +160,9 @@ bool SamplerState::changes_logits() const {
   return !params_.logit_bias.empty() || num_output_ < params_.min_tokens || !output_counts_.empty();
 }
 
-void SamplerState::change_logits(float* logits) const {
+void SamplerState::change_logits(float* logits, bool is_banning) const {
   for (const auto& [token, bias] : params_.logit_bias) logits[token] += bias;
-  if (num_output_ < params_.min_tokens) {
+  if (is_banning && num_output_ < params_.min_tokens) {
     for (const int32_t token : params_.stop_token_ids) logits[token] = -kInfinity;
   }
   for (const auto& [token, count] : output_counts_) {
@@ -188,6 +178,24 @@ void SamplerState::advance(int32_t token) {
   if (has_penalties()) ++output_counts_[token];
 }
 
+namespace {
+
+// Fills scratch.logits and scratch.maxima.
+Largest change_row(const float* logits, int64_t vocab_size, const SamplerState& state, const uint32_t* mask,
+                   bool is_banning, Scratch& scratch) {
+  scratch.logits.resize(static_cast<size_t>(vocab_size));
+  float* changed = scratch.logits.data();
+  if (mask != nullptr) {
+    copy_allowed(logits, vocab_size, mask, changed);
+  } else {
+    std::copy_n(logits, vocab_size, changed);
+  }
+  state.change_logits(changed, is_banning);
+  return find_largest(changed, vocab_size, scratch.maxima);
+}
+
+}  // namespace
+
 Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& state, const uint32_t* mask) {
   thread_local Scratch scratch;
   const SamplerParams& params = state.params();
@@ -201,16 +209,16 @@ Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& 
   Largest largest = raw;
   const std::vector<float>* maxima = &scratch.raw_maxima;
   if (mask != nullptr || state.changes_logits()) {
-    scratch.logits.assign(logits, logits + vocab_size);
-    state.change_logits(scratch.logits.data());
-    if (mask != nullptr) apply_mask(scratch.logits.data(), vocab_size, mask);
-    changed = scratch.logits.data();
-    largest = find_largest(changed, vocab_size, scratch.maxima);
-    maxima = &scratch.maxima;
+    largest = change_row(logits, vocab_size, state, mask, true, scratch);
+    if (!largest.is_sound && mask != nullptr && state.has_bans()) {
+      largest = change_row(logits, vocab_size, state, mask, false, scratch);
+    }
     if (!largest.is_sound) {
       sampled.error = "no token is allowed";
       return sampled;
     }
+    changed = scratch.logits.data();
+    maxima = &scratch.maxima;
   }
   sampled.token = params.temperature < kGreedyTemperature
                       ? largest.best.id
@@ -222,11 +230,10 @@ Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& 
 }
 
 std::vector<Sampled> sample_run(const float* logits, int64_t num_rows, int64_t vocab_size, SamplerState& state,
-                                const int32_t* drafts, const uint32_t* mask) {
-  const int64_t mask_width = mask == nullptr ? 0 : (vocab_size + 31) / 32;
+                                const int32_t* drafts, const uint32_t* const* masks) {
   std::vector<Sampled> run;
   for (int64_t row = 0; row < num_rows; ++row) {
-    Sampled sampled = sample_row(logits + row * vocab_size, vocab_size, state, mask + row * mask_width);
+    Sampled sampled = sample_row(logits + row * vocab_size, vocab_size, state, masks[row]);
     const bool is_sound = sampled.error.empty();
     if (is_sound) state.advance(sampled.token);
     const bool is_drafted = is_sound && row + 1 < num_rows && sampled.token == drafts[row];

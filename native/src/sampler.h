@@ -34,8 +34,9 @@ class SamplerState {
   const SamplerParams& params() const { return params_; }
   int64_t num_output() const { return num_output_; }
   bool changes_logits() const;
-  // Bias, bans and penalties, in this order.
-  void change_logits(float* logits) const;
+  bool has_bans() const { return num_output_ < params_.min_tokens && !params_.stop_token_ids.empty(); }
+  // Bias, bans (unless they are left out) and penalties, in this order.
+  void change_logits(float* logits, bool is_banning) const;
   void advance(int32_t token);
 
  private:
@@ -54,14 +55,15 @@ struct Sampled {
   std::string error;           // empty: none
 };
 
-// Chooses for one row without changing the state. `mask` has a bit for every token that is allowed, or is null.
+// Chooses for one row without changing the state. `mask` has a bit for every token that is allowed, or is null. It wins
+// over the state's bans: where it allows nothing else, what they forbid is chosen.
 Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& state, const uint32_t* mask);
 
 // Rows that follow one another: row i belongs behind the sequence's tokens and the first i of `drafts`, of which there
 // is one less than rows. Chooses row by row, advancing the state, for as long as the choice is the drafted token; so
 // what comes out is what sampling one token a step would give. At least one result; only the first can be an error,
-// since a row behind it is one that the next step begins with.
+// since a row behind it is one that the next step begins with. `masks` are those of the rows.
 std::vector<Sampled> sample_run(const float* logits, int64_t num_rows, int64_t vocab_size, SamplerState& state,
-                                const int32_t* drafts, const uint32_t* mask);
+                                const int32_t* drafts, const uint32_t* const* masks);
 
 }  // namespace inglenook

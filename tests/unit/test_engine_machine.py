@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fixtures.drafters import Oracle, check_draft_cache, eager, make_draft_model
-from fixtures.fake_engine import check_pool, continuation, make_engine, make_request, tokens_of
+from fixtures.fake_engine import VOCAB_SIZE, check_pool, continuation, make_engine, make_request, tokens_of
+from fixtures.guides import HashGuide
 from inglenook.engine.request import EngineOutput, EngineRequest
 from inglenook.engine.scheduler import Scheduler
 from inglenook.engine.speculative.draft_model import DraftModel
@@ -62,6 +63,8 @@ class EngineMachine(RuleBasedStateMachine):
         priority=st.integers(0, 1),
         stop=st.lists(st.integers(0, 49), max_size=2),
         salt=st.sampled_from(["", "tenant"]),
+        guide=st.none() | st.integers(0, 9),
+        logprobs=st.sampled_from([None, 0]),
     )
     def add(
         self,
@@ -72,10 +75,19 @@ class EngineMachine(RuleBasedStateMachine):
         priority: int,
         stop: list[int],
         salt: str,
+        guide: int | None,
+        logprobs: int | None,
     ) -> None:
         prompt = make_prompt(kind, shared, tail)[: self.context_length]
         request = make_request(
-            str(len(self.requests)), prompt, max_tokens, priority=priority, stop_token_ids=tuple(stop), cache_salt=salt
+            str(len(self.requests)),
+            prompt,
+            max_tokens,
+            priority=priority,
+            stop_token_ids=tuple(stop),
+            cache_salt=salt,
+            logprobs=logprobs,
+            start_guide=None if guide is None else lambda: HashGuide(VOCAB_SIZE, guide),
         )
         self.requests[request.request_id] = request
         self.engine.add(request)
@@ -129,6 +141,7 @@ class EngineMachine(RuleBasedStateMachine):
                 assert got == tokens[: len(got)]
             else:
                 assert (got, outputs[-1].finish_reason) == (tokens, finish_reason)
+        self.engine.close()
 
 
 def check_drafts(scheduler: Scheduler, draft_model: DraftModel | None) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from inglenook.errors import EngineError, InvalidRequestError
 from inglenook.ops import _native
-from inglenook.ops.sampling import SampleResult, SamplerState, ThreadPool, sample
+from inglenook.ops.sampling import SampleResult, SamplerState, ThreadPool, sample, sample_runs
 from inglenook.types import SamplingParams
 
 Floats = npt.NDArray[np.float32]
@@ -283,6 +283,58 @@ def test_stop_tokens_wait_for_min_tokens() -> None:
     tokens = [sample(logits, [sampler]).token_ids[0] for _ in range(5)]
     assert 7 not in tokens[:3]
     assert tokens[3:] == [7, 7]
+
+
+def mask_of(*allowed: int, vocab_size: int = 64) -> npt.NDArray[np.uint32]:
+    bits = np.zeros(vocab_size, np.uint8)
+    bits[list(allowed)] = 1
+    return np.packbits(bits, bitorder="little").view(np.uint32)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_mask_that_allows_nothing_else_wins_over_bans_and_bias(temperature: float) -> None:
+    params = SamplingParams(temperature=temperature, min_tokens=9, logit_bias={7: -100.0, 8: -100.0})
+    sampler = state(params, 64, stops=frozenset({7, 9}))
+    for allowed, chosen in [((7,), {7}), ((7, 8), {8}), ((7, 9), {9}), ((7, 9, 30), {30})]:
+        assert set(sample(random_logits(64), [sampler], mask=mask_of(*allowed)[None]).token_ids) <= chosen
+    sampler.append([1] * 9)
+    logits = random_logits(64)
+    logits[0, 9] = 60
+    assert sample(logits, [sampler], mask=mask_of(9, 30)[None]).token_ids == [9]
+
+
+def test_rows_name_their_masks() -> None:
+    states = [state(SamplingParams(), 64, seed=i) for i in range(4)]
+    masks = np.stack([mask_of(3), mask_of(5), mask_of(40)])
+    logits = random_logits(64, num_rows=4)
+    free = sample(logits[1:2], [state(SamplingParams(), 64, seed=1)]).token_ids
+    rows = [2, -1, 0, 0]
+    assert sample(logits, states, mask=masks, mask_rows=rows).token_ids == [40, *free, 3, 3]
+    runs = sample_runs(logits, states[:2], [[40, 3], []], mask=masks, mask_rows=[2, 0, 1, -1])
+    assert [token for token, _, _ in runs[0]] == [40, 3, 5]
+    for wrong in ([0, 0], [0, 0, 0, 3]):
+        with pytest.raises(EngineError):
+            sample(logits, states, mask=masks, mask_rows=wrong)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        SamplingParams(seed=1),
+        SamplingParams(temperature=0.0, repetition_penalty=1.5),
+        SamplingParams(presence_penalty=1.0, frequency_penalty=1.9, min_tokens=4),
+    ],
+)
+def test_an_appended_token_counts_as_one_that_was_the_only_one_allowed(params: SamplingParams) -> None:
+    appended, masked = (state(params, 64, prompt=(3,), stops=frozenset({5})) for _ in range(2))
+    tokens = [20, 21, 20, 5]
+    appended.append(tokens)
+    for position, token_id in enumerate(tokens):
+        sample(random_logits(64, position), [masked], mask=mask_of(token_id)[None])
+    assert appended.num_output == masked.num_output == 4
+    for seed in range(30):
+        logits = random_logits(64, seed, spread=0.5)
+        assert sample(logits, [appended]) == sample(logits, [masked])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

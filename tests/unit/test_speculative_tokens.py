@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping
-from collections.abc import Sequence as SequenceOf
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fixtures.drafters import eager
+from fixtures.drafters import Scripted, eager
 from fixtures.token_probes import PROBES, PROMPT, REQUESTS, engine, run, run_plainly
 from inglenook.config import SpeculativeSettings
 from inglenook.engine.engine import EngineStats
 from inglenook.engine.plan import MIB
-from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError
 from inglenook.ops.sampling import SamplerState, sample, sample_runs
 from inglenook.types import SamplingParams
 
 NGRAM, OFF = SpeculativeSettings("ngram"), SpeculativeSettings("none")
-
-
-class Scripted:
-    """Drafts the tokens that a plain run gave, wrong in a share of them."""
-
-    def __init__(self, scripts: Mapping[str, list[int]], accuracy: float) -> None:
-        self.scripts = scripts
-        self.accuracy = accuracy
-        self.random = random.Random(1)
-
-    def prepare(self, sequences: SequenceOf[Sequence], step_seconds: float, rows_seconds: float) -> None: ...
-
-    def chances(self, sequence: Sequence, limit: int) -> list[float]:
-        return [0.99] * min(limit, len(self._rest(sequence)))
-
-    def draft(self, wishes: SequenceOf[tuple[Sequence, int]]) -> list[tuple[int, ...]]:
-        return [
-            tuple(t if self.random.random() < self.accuracy else (t + 1) % 256 for t in self._rest(sequence)[:count])
-            for sequence, count in wishes
-        ]
-
-    def _rest(self, sequence: Sequence) -> list[int]:
-        request = sequence.request
-        return self.scripts[request.request_id][len(sequence.token_ids) - len(request.prompt_token_ids) :]
-
-    def seconds(self, num_tokens: int) -> float:
-        return 0.0
-
-    def learn(self, sequence: Sequence, num_drafted: int, num_accepted: int) -> None: ...
-
-    def forget(self, sequence: Sequence) -> None: ...
-
-    def close(self) -> None: ...
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from inglenook.ops.step_layout import lay_out_step
 class ScheduledChunk(NamedTuple):
     """Tokens [start, start + num_tokens) of a sequence; `is_sampled` where they are its last known ones.
 
-    `drafts` are guesses of what follows them: counted in num_tokens, no part of the sequence yet, and sampled, too.
+    `drafts` are what is thought to follow them, or what the guide forces: counted in num_tokens, no part of the
+    sequence yet, and sampled, too.
     """
 
     sequence: Sequence
@@ -24,6 +25,11 @@ class ScheduledChunk(NamedTuple):
     num_tokens: int
     is_sampled: bool
     drafts: tuple[int, ...] = ()
+
+    @property
+    def num_known(self) -> int:
+        """Tokens that are part of the sequence."""
+        return self.num_tokens - len(self.drafts)
 
 
 @dataclass(frozen=True)

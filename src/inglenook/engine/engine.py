@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from inglenook.engine.batch import ScheduledStep
+from inglenook.engine.guided import begin
 from inglenook.engine.request import EngineOutput, EngineRequest, SampledToken
-from inglenook.engine.scheduler import Scheduler
+from inglenook.engine.scheduler import Appended, Scheduler
 from inglenook.engine.sequence import Sequence
 from inglenook.engine.speculative.speculator import SpeculationCounters
 from inglenook.errors import ContextLengthError, EngineError, InvalidRequestError
@@ -93,7 +94,9 @@ class Engine:
                 )
 
     def add(self, request: EngineRequest) -> None:
-        """Take a request in; its outputs come from step(). Raises InvalidRequestError as `check` does."""
+        """Take a request in; its outputs come from step(). Raises InvalidRequestError as `check` does, and what
+        start_guide raises.
+        """
         self.check(request)
         if request.request_id in self.scheduler.sequences:
             raise InvalidRequestError("A request with this id is running already; ids must be unique.")
@@ -103,9 +106,13 @@ class Engine:
         sequence = self.scheduler.add(request)
         try:
             self._runner.prepare(sequence)
+            sequence.held = begin(sequence)
         except BaseException:
             self.scheduler.remove(sequence)
             raise
+        if sequence.finish_reason is not None:  # there is nothing to compute
+            self.scheduler.remove(sequence)
+            self._ready.append(self._output(sequence, (), Appended(0)))
 
     def cancel(self, request_id: str) -> None:
         """Free what a request holds; no further output of it comes. An unknown or ended one is left alone."""
@@ -138,8 +145,8 @@ class Engine:
         self.is_healthy = True
         sampled = step.sampled
         tokens = [[t.token_id for t in r] if isinstance(r, tuple) else [] for r in results]
-        num_kept = self.scheduler.update(step, tokens)
-        return outputs + [self._output(s, r, n) for s, r, n in zip(sampled, results, num_kept, strict=True)]
+        appended = self.scheduler.update(step, tokens)
+        return outputs + [self._output(s, r, a) for s, r, a in zip(sampled, results, appended, strict=True)]
 
     def abort_all(self) -> None:
         """Cancel everything."""
@@ -174,20 +181,26 @@ class Engine:
             self.scheduler.speculator.close()
 
     def _output(
-        self, sequence: Sequence, result: tuple[SampledToken, ...] | EngineError, num_kept: int
+        self, sequence: Sequence, result: tuple[SampledToken, ...] | EngineError, appended: Appended
     ) -> EngineOutput:
         request = sequence.request
-        if isinstance(result, EngineError):
-            logger.error("Sampling for request %s failed: %s", request.request_id, result.message)
-            return EngineOutput(request.request_id, error=result)
+        error = appended.error if isinstance(result, tuple) else result
+        if error is not None:
+            logger.error("Sampling for request %s failed: %s", request.request_id, error.message)
+            return EngineOutput(request.request_id, error=error)
+        assert isinstance(result, tuple)
+        tokens = result[: appended.num_sampled]
+        if appended.forced:
+            tokens += tuple(map(SampledToken, appended.forced))
         num_cached_tokens = 0
         if not sequence.has_output:
             sequence.has_output = True
             num_cached_tokens = sequence.num_cached_tokens or 0
             self._num_prompt_tokens += len(request.prompt_token_ids)
-        self._num_generation_tokens += num_kept
+            tokens = tuple(map(SampledToken, sequence.held)) + tokens
+        self._num_generation_tokens += len(tokens)
         return EngineOutput(
-            request.request_id, result[:num_kept], sequence.finish_reason, sequence.stop_token_id, num_cached_tokens
+            request.request_id, tokens, sequence.finish_reason, sequence.stop_token_id, num_cached_tokens
         )
 
     def _fail(self, step: ScheduledStep) -> list[EngineOutput]:

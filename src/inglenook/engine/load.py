@@ -81,6 +81,7 @@ def load_engine(
         pool,
         max_num_seqs=engine.max_num_seqs,
         max_num_batched_tokens=engine.max_num_batched_tokens,
+        max_num_selected=target.max_num_selected,
         context_length=plan.max_model_len,
         budget=StepBudget(),
         speculator=_make_speculator(target, draft_model),

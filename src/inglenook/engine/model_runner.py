@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inglenook.engine.batch import ScheduledStep, build_step_input
+from inglenook.engine.masks import MaskFiller, StepMasks
 from inglenook.engine.request import SampledToken
 from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError
@@ -30,6 +31,7 @@ class ModelRunner:
         self._vocab_size = vocab_size
         self._pool = pool
         self._seeds = random.SystemRandom() if seed is None else random.Random(seed)
+        self._masks = MaskFiller(vocab_size)
 
     def prepare(self, sequence: Sequence) -> None:
         request = sequence.request
@@ -43,34 +45,54 @@ class ModelRunner:
         )
 
     def run(self, step: ScheduledStep) -> list[tuple[SampledToken, ...] | EngineError]:
-        logits = self.executor.run(build_step_input(step))  # [len(step.sampled) and all drafts, vocab_size]
+        step_input = build_step_input(step)
+        masks = None
+        is_guided = self._masks.start(step)
+        try:
+            logits = self.executor.run(step_input)  # [len(step.sampled) and all drafts, vocab_size]
+        finally:
+            if is_guided:
+                masks = self._masks.finish()
         states = [_sampler(sequence) for sequence in step.sampled]
-        drafts = step.drafts
+        if masks is None:
+            return self._sample_all(logits, states, step.drafts, None)
+        for sequence in step.sampled:
+            if sequence.guide is not None:
+                _take_in_forced(sequence)
+        results = self._sample_all(logits, states, step.drafts, masks)
+        for index, error in masks.errors.items():
+            results[index] = error
+        return results
+
+    def close(self) -> None:
+        self._masks.close()
+        self.executor.close()
+
+    def _sample_all(
+        self,
+        logits: npt.NDArray[np.float32],
+        states: list[SamplerState],
+        drafts: list[tuple[int, ...]] | None,
+        masks: StepMasks | None,
+    ) -> list[tuple[SampledToken, ...] | EngineError]:
+        mask, rows = (None, None) if masks is None else (masks.masks, masks.rows)
         if drafts is not None:
-            runs = sample_runs(logits, states, drafts, self._pool)
+            runs = sample_runs(logits, states, drafts, self._pool, mask=mask, mask_rows=rows)
             return [run if isinstance(run, EngineError) else tuple(starmap(SampledToken, run)) for run in runs]
         if not states:
             return []
         try:
-            return list(self._sample(logits, states))
+            result = sample(logits, states, self._pool, mask=mask, mask_rows=rows)
+            return list(zip(map(SampledToken, result.token_ids, result.logprobs, result.top), strict=True))
         except EngineError:
-            # Some row has no sound distribution. No state has advanced, so that the others can be sampled alone.
-            return [self._sample_alone(logits[i : i + 1], state) for i, state in enumerate(states)]
+            # Some row has no sound distribution. No state has advanced, so that the others can be sampled without it.
+            return self._sample_all(logits, states, [()] * len(states), masks)
 
-    def close(self) -> None:
-        self.executor.close()
 
-    def _sample(self, logits: npt.NDArray[np.float32], states: list[SamplerState]) -> list[tuple[SampledToken, ...]]:
-        result = sample(logits, states, self._pool)
-        return list(zip(map(SampledToken, result.token_ids, result.logprobs, result.top), strict=True))
-
-    def _sample_alone(
-        self, logits: npt.NDArray[np.float32], state: SamplerState
-    ) -> tuple[SampledToken, ...] | EngineError:
-        try:
-            return self._sample(logits, [state])[0]
-        except EngineError as error:
-            return error
+def _take_in_forced(sequence: Sequence) -> None:
+    """Tell the sampler of the output tokens that it hasn't chosen."""
+    state = _sampler(sequence)
+    state.append(sequence.token_ids[len(sequence.request.prompt_token_ids) + state.num_output :])
 
 
 def _sampler(sequence: Sequence) -> SamplerState:

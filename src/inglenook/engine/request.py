@@ -15,6 +15,9 @@ class EngineRequest:
 
     `eos_token_ids` end it unless sampling.ignore_eos; sampling.stop_token_ids end it always. Stop strings are not
     the engine's: whoever has the text cancels. sampling.max_tokens is set, and fits the context, when it gets here.
+
+    A guide has the last word: what it allows alone is chosen in spite of sampling.min_tokens and logit_bias, and the
+    request ends where the guide is finished, in spite of min_tokens and ignore_eos. What it forces counts as output.
     """
 
     request_id: str
@@ -28,7 +31,7 @@ class EngineRequest:
 
 
 class SampledToken(NamedTuple):
-    """One sampled token. `top` is (token id, log-probability), likeliest first; empty unless asked for."""
+    """One token of the output. `top` is (token id, log-probability), likeliest first; empty unless asked for."""
 
     token_id: int
     logprob: float | None = None
@@ -39,7 +42,7 @@ class EngineOutput(NamedTuple):
     """New tokens of one request, in order. The last output of a request has a finish_reason or an error.
 
     A stop token or end of text is among the tokens; `stop_token_id` names it, so that its text can be left out
-    (None where the reason is another).
+    (None where the reason is another: so also where the guide is finished).
     """
 
     request_id: str

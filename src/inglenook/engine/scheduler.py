@@ -1,8 +1,8 @@
 """Which sequences are computed in each step: a token budget, decodes first, then prompts in chunks. What time
 the prompts beside decodes may take, `budget` says.
 
-Sequences go by rank: priority, then arrival. A sequence gets the blocks of all its known tokens when it starts, one
-more at a time as it grows. When none is left, the sequence of the last rank is preempted: it gives its blocks back,
+Sequences go by rank: priority, then arrival. A sequence gets the blocks of all its known tokens when it starts, more
+as it grows. When none is left, the sequence of the last rank is preempted: it gives its blocks back,
 waits, and is computed again from what the cache still holds of it.
 """
 
@@ -12,16 +12,20 @@ from bisect import insort
 from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inglenook.engine.batch import ScheduledChunk, ScheduledStep
 from inglenook.engine.budget import StepBudget
+from inglenook.engine.guided import cut_draft, follow
 from inglenook.engine.kv_cache import BlockPool, BlockTables
 from inglenook.engine.request import EngineRequest
 from inglenook.engine.sequence import Sequence, make_sequence
+from inglenook.errors import EngineError
 
 if TYPE_CHECKING:
     from inglenook.engine.speculative.speculator import Speculator
+
+MAX_FORCED_TOKENS = 64  # that one step computes: so that no guide makes it much longer for the others
 
 
 @dataclass
@@ -31,6 +35,14 @@ class SchedulerCounters:
     num_preemptions: int = 0
     prefix_query_tokens: int = 0  # prompt tokens that were looked for in the cache
     prefix_hit_tokens: int = 0  # those that it supplied
+
+
+class Appended(NamedTuple):
+    """What a step added to a sequence: how many of its sampled tokens, and what the guide forces behind them."""
+
+    num_sampled: int
+    forced: SequenceOf[int] = ()
+    error: EngineError | None = None  # of the guide: the request has failed
 
 
 class Scheduler:
@@ -43,6 +55,7 @@ class Scheduler:
         max_num_seqs: int,
         max_num_batched_tokens: int,
         context_length: int,
+        max_num_selected: int | None = None,
         budget: StepBudget | None = None,
         speculator: Speculator | None = None,
     ) -> None:
@@ -52,6 +65,8 @@ class Scheduler:
         self.max_num_batched_tokens = max_num_batched_tokens
         # Never more sequences than tokens in a step: so every running one advances, and a prompt among decodes too.
         self.max_num_seqs = min(max_num_seqs, max_num_batched_tokens)
+        # Tokens of a step that may be sampled, at least one for each sequence.
+        self._max_num_selected = self.max_num_seqs if max_num_selected is None else max_num_selected
         # No sequence outgrows the cache: so the first in rank can always go on, once the others are preempted.
         self.context_length = min(context_length, pool.num_blocks * pool.block_size)
         self.sequences: dict[str, Sequence] = {}
@@ -99,39 +114,32 @@ class Scheduler:
             self.speculator.observe(step, seconds)
         if self.budget is None or step.drafts is not None:
             return
-        num_tokens = position_sum = 0
+        num_decode_tokens = num_tokens = position_sum = 0
+        for chunk in step.chunks[: step.num_decodes]:
+            num_decode_tokens += chunk.num_tokens
         for chunk in step.chunks[step.num_decodes :]:
             num_tokens += chunk.num_tokens
             position_sum += chunk.num_tokens * (2 * chunk.start + chunk.num_tokens)
         mean_position = position_sum / (2 * num_tokens) if num_tokens else 0.0
-        self.budget.observe(step.num_decodes, num_tokens, mean_position, seconds)
+        self.budget.observe(num_decode_tokens, num_tokens, mean_position, seconds)
 
-    def update(self, step: ScheduledStep, tokens: SequenceOf[SequenceOf[int]]) -> list[int]:
+    def update(self, step: ScheduledStep, tokens: SequenceOf[SequenceOf[int]]) -> list[Appended]:
         """Take in what a step gave: the new tokens of each of step.sampled, none where sampling failed.
 
-        Returns how many of them count: what is behind the end of a request doesn't. Sets finish_reason and
+        Returns what became of them: what is behind the end of a request doesn't count. Sets finish_reason and
         stop_token_id of sequences that end, and removes them and those that failed.
         """
         if self.speculator is not None:
             self.speculator.learn(step, tokens)
         new_tokens = iter(tokens)
-        num_kept = []
+        appended = []
         for sequence, start, num_tokens, is_sampled, _ in step.chunks:
-            if not is_sampled:
+            if is_sampled:
+                appended.append(self._append(sequence, next(new_tokens)))
+            else:
                 sequence.num_computed_tokens = start + num_tokens
                 self._commit_full_blocks(sequence)
-                continue
-            num_kept.append(self._append(sequence, next(new_tokens)))
-            if num_kept[-1] == 0:
-                self.remove(sequence, forget=True)
-                continue
-            sequence.num_computed_tokens = len(sequence.token_ids) - 1  # what is behind an accepted draft isn't wanted
-            self._commit_full_blocks(sequence)
-            if sequence.finish_reason is not None:
-                self.remove(sequence)
-            else:
-                self._free_spare_blocks(sequence)
-        return num_kept
+        return appended
 
     # --- starting, growing, preempting --------------------------------------------------------------
 
@@ -151,7 +159,8 @@ class Scheduler:
         """Start waiting sequences in order of rank, until one of them finds no room."""
         num_held_seats = 0
         for sequence in self.waiting[: self.max_num_seqs]:
-            backlog = sum(other.num_uncomputed_tokens for other in self.running if other.rank < sequence.rank)
+            earlier = [other for other in self.running if other.rank < sequence.rank]
+            backlog = sum(1 if other.is_decoding else other.num_uncomputed_tokens for other in earlier)
             if backlog >= self.max_num_batched_tokens:
                 return
             cached = self._find_cached(sequence)
@@ -214,6 +223,7 @@ class Scheduler:
         self._tables.free_row(sequence.row)
         self.pool.release(sequence.block_ids, forget=forget)
         sequence.row = None
+        sequence.is_decoding = False
         sequence.block_ids = []
         sequence.num_computed_tokens = 0
         sequence.num_committed_blocks = 0
@@ -224,24 +234,41 @@ class Scheduler:
         """One token to every decode, then what is left to prompts; and how many decodes there are."""
         chunks = []
         prompts = []
+        num_forced = 0
         for sequence in self.running:
             start = sequence.num_computed_tokens
-            if len(sequence.token_ids) - start == 1:
-                chunks.append(ScheduledChunk(sequence, start, 1, True))
+            num_known = len(sequence.token_ids) - start
+            if num_known == 1 or sequence.is_decoding:
+                chunks.append(ScheduledChunk(sequence, start, 1, num_known == 1))
+                num_forced += num_known - 1
             else:
                 prompts.append(sequence)
         num_decodes = len(chunks)
+        num_left = self.max_num_batched_tokens - num_decodes
+        if num_forced > 0:
+            num_left -= self._add_forced(chunks, min(MAX_FORCED_TOKENS, num_left // 2 if prompts else num_left))
         if prompts:
-            chunks += self._chunk_prompts(prompts, num_decodes)
+            chunks += self._chunk_prompts(prompts, num_left)
+        elif chunks:
+            chunks = self._add_drafts(chunks, num_left)
         assert chunks or not self.sequences, "sequences wait, and none can run"
-        if not prompts and self.speculator is not None:
-            chunks = self._add_drafts(chunks, self.speculator)
         return chunks, num_decodes
 
-    def _chunk_prompts(self, prompts: list[Sequence], num_decodes: int) -> Iterator[ScheduledChunk]:
+    def _add_forced(self, chunks: list[ScheduledChunk], limit: int) -> int:
+        """Give the decodes what is forced behind their next token, up to `limit` tokens; how many that were."""
+        num_left = limit
+        for index, chunk in enumerate(chunks):
+            if not chunk.is_sampled:
+                num_uncomputed = chunk.sequence.num_uncomputed_tokens
+                num_tokens = min(num_uncomputed, 1 + num_left)
+                num_left -= num_tokens - 1
+                chunks[index] = chunk._replace(num_tokens=num_tokens, is_sampled=num_tokens == num_uncomputed)
+        return limit - num_left
+
+    def _chunk_prompts(self, prompts: list[Sequence], num_left: int) -> Iterator[ScheduledChunk]:
         """What of these prompts goes beside the decodes: as many tokens as a step may have, and as the time allows."""
-        num_left = self.max_num_batched_tokens - num_decodes
-        seconds_left = None if self.budget is None else self.budget.prompt_seconds(num_decodes)
+        num_decode_tokens = self.max_num_batched_tokens - num_left
+        seconds_left = None if self.budget is None else self.budget.prompt_seconds(num_decode_tokens)
         if seconds_left == 0:
             return
         is_first = True
@@ -257,16 +284,46 @@ class Scheduler:
             num_left -= num_tokens
             is_first = False
 
-    def _add_drafts(self, decodes: list[ScheduledChunk], speculator: Speculator) -> list[ScheduledChunk]:
-        """The same chunks with drafts behind them, as far as the free blocks allow: nobody is preempted."""
-        drafts = speculator.propose([chunk.sequence for chunk in decodes])
-        if not drafts:
-            return decodes
-        chunks = []
-        for chunk, draft in zip(decodes, drafts, strict=True):
-            draft = draft[: self._make_room(chunk.sequence, len(draft))]
-            chunks.append(chunk._replace(num_tokens=1 + len(draft), drafts=draft))
+    def _add_drafts(self, chunks: list[ScheduledChunk], num_left: int) -> list[ScheduledChunk]:
+        """The same decodes with drafts behind them, as far as the free blocks allow: nobody is preempted."""
+        drafts: list[tuple[int, ...]] = []
+        if self.speculator is not None:
+            num_forced = self.max_num_batched_tokens - num_left - len(chunks)
+            drafts = self.speculator.propose([chunk.sequence for chunk in chunks], num_forced)
+        if drafts:
+            chunks = [self._with_draft(chunk, draft) for chunk, draft in zip(chunks, drafts, strict=True)]
+        if any(chunk.sequence.forced for chunk in chunks):
+            num_rows = sum(1 + len(chunk.drafts) for chunk in chunks)
+            num_left = min(self._max_num_selected - num_rows, num_left, MAX_FORCED_TOKENS)
+            for index, chunk in enumerate(chunks):
+                chunks[index] = self._with_forced(chunk, num_left)
+                num_left -= len(chunks[index].drafts)
         return chunks
+
+    def _with_draft(self, chunk: ScheduledChunk, draft: tuple[int, ...]) -> ScheduledChunk:
+        sequence = chunk.sequence
+        if not draft or not chunk.is_sampled or sequence.forced:
+            return chunk
+        if sequence.guide is not None:
+            try:
+                draft = tuple(cut_draft(sequence.guide, draft))
+            except EngineError as error:
+                sequence.guide_error = error
+                return chunk
+        draft = draft[: self._make_room(sequence, len(draft))]
+        return chunk._replace(num_tokens=chunk.num_tokens + len(draft), drafts=draft)
+
+    def _with_forced(self, chunk: ScheduledChunk, limit: int) -> ScheduledChunk:
+        """What is forced and needs log-probabilities is computed as a draft is: one that is always right."""
+        sequence = chunk.sequence
+        if not sequence.forced:
+            return chunk
+        assert sequence.guide is not None
+        # Nothing is sampled behind the end.
+        num_wanted = len(sequence.forced) - int(sequence.guide.is_finished)
+        num_wanted = min(num_wanted, limit, sequence.max_num_tokens - len(sequence.token_ids) - 1)
+        draft = tuple(sequence.forced[: self._make_room(sequence, num_wanted)])
+        return chunk._replace(num_tokens=chunk.num_tokens + len(draft), drafts=draft)
 
     def _make_room(self, sequence: Sequence, num_drafts: int) -> int:
         """Give it the blocks for this many tokens behind its own, or what there is; for how many there is room."""
@@ -296,18 +353,27 @@ class Scheduler:
                 del self._being_computed[hashes[index]]
         sequence.num_committed_blocks = num_full_blocks
 
-    def _append(self, sequence: Sequence, tokens: SequenceOf[int]) -> int:
-        """Add tokens up to the one that ends the request, and how many that were."""
-        for count, token_id in enumerate(tokens, 1):
-            sequence.token_ids.append(token_id)
-            if token_id in sequence.stop_token_ids:
-                sequence.finish_reason = "stop"
-                sequence.stop_token_id = token_id
-                return count
-            if len(sequence.token_ids) >= sequence.max_num_tokens:
-                sequence.finish_reason = "length"
-                return count
-        return len(tokens)
+    def _append(self, sequence: Sequence, tokens: SequenceOf[int]) -> Appended:
+        """Add the tokens that a step gave a sequence, and what its guide forces behind them."""
+        num_sampled = sequence.append(tokens)
+        error = sequence.guide_error
+        forced: SequenceOf[int] = ()
+        try:
+            forced = follow(sequence, num_sampled) if num_sampled > 0 and error is None else ()
+        except EngineError as guide_error:
+            error = guide_error
+        if num_sampled == 0 or error is not None:
+            self.remove(sequence, forget=True)
+            return Appended(0, (), error)
+        # What is behind an accepted draft isn't wanted.
+        sequence.num_computed_tokens = len(sequence.token_ids) - len(forced) - 1
+        sequence.is_decoding = True
+        self._commit_full_blocks(sequence)
+        if sequence.finish_reason is not None:
+            self.remove(sequence)
+        else:
+            self._free_spare_blocks(sequence)
+        return Appended(num_sampled, forced)
 
     def _give_blocks(self, sequence: Sequence, blocks: list[int]) -> None:
         assert sequence.row is not None

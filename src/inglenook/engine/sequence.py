@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from inglenook.engine.guide import Guide
 from inglenook.engine.kv_cache import block_hash, root_hash
 from inglenook.engine.request import EngineRequest
+from inglenook.errors import EngineError
 from inglenook.types import FinishReason
 
 if TYPE_CHECKING:
@@ -35,11 +38,29 @@ class Sequence:
     finish_reason: FinishReason | None = None
     stop_token_id: int | None = None
     has_output: bool = False  # its first output has left the engine
+    is_decoding: bool = False  # what isn't computed of it is the last sampled token, and what its guide forces behind
     sampler: SamplerState | None = None
+    guide: Guide | None = None  # None: any token may follow any other
+    guide_error: EngineError | None = None  # the guide has failed, and the request will
+    forced: list[int] = field(default_factory=list)  # what must come next and isn't among token_ids: see guided.py
+    held: list[int] = field(default_factory=list)  # output tokens that go out with the first sampled one
 
     @property
     def num_uncomputed_tokens(self) -> int:
         return len(self.token_ids) - self.num_computed_tokens
+
+    def append(self, tokens: SequenceOf[int]) -> int:
+        """Add tokens up to the one that ends the request, and how many that were."""
+        for count, token_id in enumerate(tokens, 1):
+            self.token_ids.append(token_id)
+            if token_id in self.stop_token_ids:
+                self.finish_reason = "stop"
+                self.stop_token_id = token_id
+                return count
+            if len(self.token_ids) >= self.max_num_tokens:
+                self.finish_reason = "length"
+                return count
+        return len(tokens)
 
     def hash_full_blocks(self, block_size: int) -> list[bytes]:
         """The hashes of all full blocks of token_ids; each is computed once."""

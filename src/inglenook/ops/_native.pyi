@@ -147,17 +147,23 @@ class SamplerState:
         seed: int,
         prompt: list[int],
     ) -> None: ...
+    def advance(self, token: int) -> None: ...
     @property
     def num_output(self) -> int: ...
 
 def sample(
-    logits: _Floats, states: list[SamplerState], mask: npt.NDArray[np.uint32] | None, pool: ThreadPool | None
+    logits: _Floats,
+    states: list[SamplerState],
+    mask: npt.NDArray[np.uint32] | None,
+    mask_rows: list[int],
+    pool: ThreadPool | None,
 ) -> tuple[list[int], list[float | None], list[tuple[tuple[int, float], ...]]]: ...
 def sample_runs(
     logits: _Floats,
     states: list[SamplerState],
     drafts: list[list[int]],
     mask: npt.NDArray[np.uint32] | None,
+    mask_rows: list[int],
     pool: ThreadPool | None,
 ) -> list[list[tuple[int, float | None, tuple[tuple[int, float], ...]]] | str]: ...
 def uniform(seed: int, position: int) -> float: ...

@@ -22,9 +22,9 @@ from inglenook.types import SamplingParams
 class SamplerState:
     """What one request's next choice depends on besides the logits: parameters, tokens so far, place in its stream.
 
-    `stop_token_ids` can't be chosen before params.min_tokens tokens are out. `seed` is a signed 64-bit integer.
-    A temperature below 1e-5 is greedy: the largest logit, of equal ones the lowest id.
-    Raises InvalidRequestError where logit_bias names a token that isn't in the vocabulary.
+    `stop_token_ids` can't be chosen before params.min_tokens tokens are out, unless a mask allows nothing else.
+    `seed` is a signed 64-bit integer. A temperature below 1e-5 is greedy: the largest logit, of equal ones the lowest
+    id. Raises InvalidRequestError where logit_bias names a token that isn't in the vocabulary.
     """
 
     def __init__(
@@ -61,8 +61,13 @@ class SamplerState:
 
     @property
     def num_output(self) -> int:
-        """Tokens chosen so far."""
+        """Tokens chosen or appended so far."""
         return self.native.num_output
+
+    def append(self, token_ids: Sequence[int]) -> None:
+        """Take in tokens that follow without being chosen: as if each had been the only one allowed."""
+        for token_id in token_ids:
+            self.native.advance(token_id)
 
 
 class SampleResult(NamedTuple):
@@ -82,15 +87,18 @@ def sample(
     pool: ThreadPool | None = None,
     *,
     mask: npt.NDArray[np.uint32] | None = None,
+    mask_rows: Sequence[int] | None = None,
 ) -> SampleResult:
     """Choose a token for every row of logits, [rows, vocabulary], and advance its state.
 
     Rows are shared out over the threads of `pool`, which nobody else may use meanwhile.
-    `mask`, [rows, ceil(vocabulary / 32)], has bit i of word j set where token 32 * j + i is allowed.
+    `mask`, [rows, ceil(vocabulary / 32)], has bit i of word j set where token 32 * j + i is allowed. With `mask_rows`
+    it has fewer rows: row i of the logits follows mask[mask_rows[i]], or none where that is -1.
     Raises EngineError where a row holds NaN or infinity, or no token is allowed; then no state has advanced.
     """
     try:
-        return SampleResult(*_native.sample(logits, [state.native for state in states], mask, pool))
+        rows = _mask_rows(logits, mask, mask_rows)
+        return SampleResult(*_native.sample(logits, [state.native for state in states], mask, rows, pool))
     except ValueError as error:
         raise EngineError(f"No token could be chosen: {error}.") from error
 
@@ -105,11 +113,25 @@ def sample_runs(
     pool: ThreadPool | None = None,
     *,
     mask: npt.NDArray[np.uint32] | None = None,
+    mask_rows: Sequence[int] | None = None,
 ) -> list[Run | EngineError]:
     """Choose the next tokens of sequences whose drafts were computed along: 1 + (its drafts) rows of each.
 
     Tokens are chosen, and the state advanced, while they are what the draft says, and once more: exactly what `sample`
-    gives with a step for each token. An error, as `sample` raises it, is that of one sequence.
+    gives with a step for each token. An error, as `sample` raises it, is that of one sequence. Masks are as there.
     """
-    runs = _native.sample_runs(logits, [state.native for state in states], list(map(list, drafts)), mask, pool)
+    rows = _mask_rows(logits, mask, mask_rows)
+    runs = _native.sample_runs(logits, [state.native for state in states], list(map(list, drafts)), mask, rows, pool)
     return [EngineError(f"No token could be chosen: {run}.") if isinstance(run, str) else run for run in runs]
+
+
+def _mask_rows(
+    logits: npt.NDArray[np.float32], mask: npt.NDArray[np.uint32] | None, mask_rows: Sequence[int] | None
+) -> list[int]:
+    if mask is None:
+        return []
+    if mask_rows is not None:
+        return list(mask_rows)
+    if len(mask) != len(logits):
+        raise ValueError("the mask must be [rows, ceil(vocabulary / 32)]")
+    return list(range(len(logits)))

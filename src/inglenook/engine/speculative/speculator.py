@@ -41,32 +41,35 @@ class Speculator:
         self._times = StepTimes(max_rows)
         self._is_off = False
 
-    def propose(self, sequences: SequenceOf[Sequence]) -> list[tuple[int, ...]]:
-        """Drafts for sequences that each decode a token in the next step; none at all: an empty list."""
+    def propose(self, sequences: SequenceOf[Sequence], num_forced: int = 0) -> list[tuple[int, ...]]:
+        """Drafts for sequences that each decode a token in the next step; none at all: an empty list.
+
+        `num_forced` further tokens are computed in it, too: those that guides force.
+        """
         if self._is_off:
             return []
         try:
-            return self._propose(sequences)
+            return self._propose(sequences, num_forced)
         except Exception:  # no request fails for it
             logger.exception("Drafting failed; from now on there are no drafts.")
             self._is_off = True
             return []
 
-    def _propose(self, sequences: SequenceOf[Sequence]) -> list[tuple[int, ...]]:
-        num_free_rows = self._max_rows - len(sequences)
+    def _propose(self, sequences: SequenceOf[Sequence], num_forced: int) -> list[tuple[int, ...]]:
+        num_free_rows = self._max_rows - len(sequences) - num_forced
         if num_free_rows <= 0:
             return []
-        times = self._times.estimates(len(sequences))
+        times = self._times.estimates(len(sequences))[num_forced:]
         if not times:
             return []
-        drafted = [sequence for sequence in sequences if sequence.request.is_drafted]
+        drafted = [sequence for sequence in sequences if _is_drafted(sequence)]
         rows_seconds = times[min(len(drafted), len(times) - 1)] - times[0]
         self._drafter.prepare(drafted, times[0], rows_seconds)
         chances = []
         for sequence in sequences:
             limit = min(self._max_draft_tokens, num_free_rows, sequence.max_num_tokens - len(sequence.token_ids) - 1)
-            chances.append(self._drafter.chances(sequence, limit) if sequence.request.is_drafted else ())
-        lengths = self._choose_lengths(chances, times)
+            chances.append(self._drafter.chances(sequence, limit) if _is_drafted(sequence) else ())
+        lengths = self._choose_lengths(chances, times, num_free_rows)
         wishes = [(sequence, length) for sequence, length in zip(sequences, lengths, strict=True) if length > 0]
         if not wishes:
             return []
@@ -75,15 +78,17 @@ class Speculator:
 
     def observe(self, step: ScheduledStep, seconds: float) -> None:
         """What a step took."""
-        if step.num_decodes == len(step.chunks):  # a prompt among them says nothing about decoding
+        # A prompt among them says nothing about decoding, nor does what a guide forces.
+        if step.num_decodes == len(step.chunks) and all(chunk.num_known == 1 for chunk in step.chunks):
             self._times.add(sum(chunk.num_tokens for chunk in step.chunks), seconds)
 
     def learn(self, step: ScheduledStep, tokens: SequenceOf[SequenceOf[int]]) -> None:
         """What was sampled for each of step.sampled: the drafts that were right, and one token more."""
         if step.drafts is None:
             return
-        for chunk, sampled in zip(step.chunks, tokens, strict=True):
-            if chunk.drafts:
+        chunks = [chunk for chunk in step.chunks if chunk.is_sampled]
+        for chunk, sampled in zip(chunks, tokens, strict=True):
+            if chunk.drafts and not chunk.sequence.forced:
                 num_accepted = max(len(sampled) - 1, 0)
                 self.counters.num_drafts += 1
                 self.counters.num_draft_tokens += len(chunk.drafts)
@@ -96,9 +101,9 @@ class Speculator:
     def close(self) -> None:
         self._drafter.close()
 
-    def _choose_lengths(self, chances: list[SequenceOf[float]], times: list[float]) -> list[int]:
+    def _choose_lengths(self, chances: list[SequenceOf[float]], times: list[float], num_free_rows: int) -> list[int]:
         """The likeliest draft tokens of all, as many as pay."""
-        gains = sorted(_gains(chances), key=lambda gain: -gain[0])[: self._max_rows - len(chances)]
+        gains = sorted(_gains(chances), key=lambda gain: -gain[0])[:num_free_rows]
         lengths = [0] * len(chances)
         num_tokens = float(len(chances))
         best_rate, best_count, longest = num_tokens / times[0], 0, 0
@@ -111,6 +116,10 @@ class Speculator:
         for _, index, _ in gains[:best_count]:
             lengths[index] += 1
         return lengths
+
+
+def _is_drafted(sequence: Sequence) -> bool:
+    return sequence.request.is_drafted and not sequence.forced
 
 
 def _gains(chances: list[SequenceOf[float]]) -> list[tuple[float, int, int]]:
