@@ -30,7 +30,6 @@ class CallBlock:
     trigger: str  # literal text; names of special tokens stand for the tokens
     body: Lark
     is_first: bool = False  # counts only where the answer begins with it
-    joint: str = ""  # literal text between this block and another one right behind it
 
 
 def literal(text: str, special_tokens: Mapping[str, int]) -> str:

@@ -75,10 +75,8 @@ def grammar(blocks: Sequence[CallBlock], special: dict[str, int], *, is_required
         else:
             rules.add(f"head_{index}[lazy]: TEXT {trigger}")
             later.append(f"head_{index} {block.body.expression}")
-    joints = " | ".join(sorted({literal(block.joint, special) for block in blocks if block.joint}))
-    joint = f"({joints})?" if joints else ""
     call = f"({' | '.join(calls)})"
-    start = f"{call} ({joint} {call})*" if is_parallel else call
+    start = rf"{call} (/\n?/ {call})*" if is_parallel else call
     if not is_required:
         first = f"({' | '.join(firsts)})?" if firsts else ""
         start = f"{first} ({' | '.join(later)})* TEXT" if later else f"{first} TEXT"

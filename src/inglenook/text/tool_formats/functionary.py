@@ -17,7 +17,7 @@ V31 = NamedFormat(
     mark="<function=",
     behind_name=">",
     end="</function>",
-    marks=("<function=example_function_name>", "version=v3-llama3.1"),
+    marks=("<{start_tag}={function_name}>", "version=v3-llama3.1"),
 )
 
 

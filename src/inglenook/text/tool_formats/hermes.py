@@ -6,7 +6,7 @@ from inglenook.text.tool_formats.json_format import Frame, JsonFormat
 
 FORMAT = JsonFormat(
     name="hermes",
-    frames=(Frame("<tool_call>", begin="\n", end="\n</tool_call>", joint="\n"),),
+    frames=(Frame("<tool_call>", begin="\n", end="\n</tool_call>"),),
     marks=("<tool_call>",),
     special_tokens=frozenset(("<tool_call>", "</tool_call>")),
 )

@@ -24,7 +24,6 @@ class Frame:
     end: str = ""
     is_list: bool = False  # the calls are a JSON list
     separator: str = ""  # between calls that aren't a list; "": one call in each frame
-    joint: str = ""  # between two frames
 
     @property
     def opener(self) -> str:
@@ -87,7 +86,7 @@ class JsonFormat:
         parts.append(literal(frame.closer + frame.end, special_tokens))
         body = Lark(" ".join(filter(None, parts)), tuple(text for _, text in rules))
         trigger = frame.mark or f'{frame.begin}{frame.opener}{{"{self.name_key}": "'
-        return CallBlock(trigger, body, is_first=not frame.mark, joint=frame.joint)
+        return CallBlock(trigger, body, is_first=not frame.mark)
 
     def _head(self) -> str:
         """An expression for what comes before a call's name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from inglenook.errors import InvalidRequestError
 from inglenook.lark import json_value
 from inglenook.types import Tool
 
@@ -22,7 +23,12 @@ def arguments_schema(tool: Tool) -> dict[str, Any]:
     """Always of an object; of one without members where the tool has no parameters."""
     if not tool.parameters:
         return {"type": "object", "properties": {}, "additionalProperties": False}
-    schema = close_objects(tool.parameters)
+    try:
+        schema = close_objects(tool.parameters)
+    except RecursionError:
+        raise InvalidRequestError(
+            f"The parameters of the tool {tool.name[:64]!r} are nested too deeply.", param="tools"
+        ) from None
     return schema if "type" in schema or "$ref" in schema else {"type": "object", **schema}
 
 
@@ -35,14 +41,14 @@ def arguments_rule(tool: Tool, index: int) -> tuple[str, str]:
 def close_objects(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema, with objects closed that name their properties and don't say whether there may be others.
 
-    What `allOf` combines stays open, since each part would forbid the other's properties; and so do definitions,
-    where `allOf` occurs at all.
+    What is put together from several schemas stays open, since each would forbid the others' properties. So do all
+    definitions, if any of them may be such a part.
     """
-    closed: dict[str, Any] = _closed(schema, has_all_of=_occurs("allOf", schema))
+    closed: dict[str, Any] = _closed(schema, has_parts=_has_parts(schema))
     return closed
 
 
-def _closed(schema: Any, *, has_all_of: bool, is_part: bool = False) -> Any:
+def _closed(schema: Any, *, has_parts: bool, is_part: bool = False) -> Any:
     """`is_part`: the object that it describes is described elsewhere too."""
     if not isinstance(schema, Mapping):
         return schema
@@ -52,7 +58,7 @@ def _closed(schema: Any, *, has_all_of: bool, is_part: bool = False) -> Any:
         closed["additionalProperties"] = False
 
     def inner(value: Any, is_part: bool = False) -> Any:
-        return _closed(value, has_all_of=has_all_of, is_part=is_part)
+        return _closed(value, has_parts=has_parts, is_part=is_part)
 
     for key in _SCHEMA_MAPS:
         if isinstance(value := schema.get(key), Mapping):
@@ -66,14 +72,16 @@ def _closed(schema: Any, *, has_all_of: bool, is_part: bool = False) -> Any:
     for key in ("items", "additionalProperties"):
         if key in schema:
             closed[key] = inner(schema[key])
-    if not has_all_of:
+    if not has_parts:
         for key in _DEFINITIONS:
             if isinstance(value := schema.get(key), Mapping):
                 closed[key] = {name: inner(part) for name, part in value.items()}
     return closed
 
 
-def _occurs(key: str, value: Any) -> bool:
+def _has_parts(value: Any) -> bool:
+    """Whether an object is put together from a definition and something else."""
     if isinstance(value, Mapping):
-        return key in value or any(_occurs(key, inner) for inner in value.values())
-    return isinstance(value, list) and any(_occurs(key, inner) for inner in value)
+        is_put_together = "allOf" in value or ("$ref" in value and "properties" in value)
+        return is_put_together or any(map(_has_parts, value.values()))
+    return isinstance(value, list) and any(map(_has_parts, value))
