@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,16 @@ from inglenook.backends.base import BackendStats
 from inglenook.config import ServerSettings
 from inglenook.gateway.router import Router
 from inglenook.server.app import create_app
-from inglenook.types import ChatRequest, CompletionRequest, Delta, GenerateRequest, ModelCard, Usage
+from inglenook.types import (
+    ChatRequest,
+    CompletionRequest,
+    Delta,
+    GenerateRequest,
+    ModelCard,
+    PromptToken,
+    RenderedPrompt,
+    Usage,
+)
 
 HELLO = (
     Delta(0, "Hello", (1,)),
@@ -67,6 +76,25 @@ class ScriptedBackend:
             raise
         finally:
             self.num_open -= 1
+
+    async def render(self, request: GenerateRequest, *, with_tokens: bool = False) -> list[RenderedPrompt]:
+        """A token for each character; names in capitals."""
+        self.requests.append(request)
+        texts = list(request.prompts) if isinstance(request, CompletionRequest) else ["chat"]
+        return [
+            RenderedPrompt(
+                text,
+                tuple(map(ord, text)),
+                ("Changed a thing.",) if text == "chat" else (),
+                tuple(PromptToken(ord(c), c.upper(), c.encode(), i, i + 1) for i, c in enumerate(text))
+                if with_tokens
+                else (),
+            )
+            for text in texts
+        ]
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        return "".join(map(chr, token_ids))
 
     def stats(self) -> BackendStats:
         return BackendStats(

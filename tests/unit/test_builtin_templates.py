@@ -174,6 +174,12 @@ def test_each_is_expected() -> None:
     assert set(EXPECTED) == set(builtin_names())
 
 
+def test_the_documentation_names_them_all() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "messages.md").read_text()
+    paragraph = next(part for part in text.split("\n\n") if part.startswith("`alpaca`"))
+    assert paragraph.replace("`", "").split() == builtin_names()
+
+
 @pytest.mark.parametrize("name", EXPECTED)
 def test_renders(name: str) -> None:
     with_system, without = EXPECTED[name]

@@ -237,3 +237,15 @@ def test_ordinary_token_that_looks_like_an_end() -> None:
     metadata["tokenizer.ggml.token_type"] = [*metadata["tokenizer.ggml.token_type"], 1]
     tokenizer = Tokenizer.from_gguf(metadata)
     assert tokenizer.token_id("</s>") not in tokenizer.end_of_turn_ids
+
+
+@pytest.mark.parametrize("metadata", [byte_level_metadata(), sentencepiece_metadata()], ids=["bytes", "sentencepiece"])
+def test_offsets(metadata: dict[str, Any]) -> None:
+    tokenizer = Tokenizer.from_gguf(metadata)
+    for text in ("", "hello  world", "Café 你好 👍🏽", "<|im_end|> x"):
+        for special in (True, False):
+            spans = tokenizer.encode_with_offsets(text, add_special_tokens=special)
+            assert [span[0] for span in spans] == tokenizer.encode(text, add_special_tokens=special)
+            assert all(0 <= start <= end <= len(text) for _, start, end in spans)
+            covered = {position for _, start, end in spans for position in range(start, end)}
+            assert all(position in covered for position, character in enumerate(text) if not character.isspace())

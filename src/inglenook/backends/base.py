@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard
+from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard, RenderedPrompt
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Backend(Protocol):
 
     `chat` and `complete` raise an InglenookError before the first delta where the request can't be served.
     Closing the iterator (aclose, or cancelling the task that awaits it) cancels the request at once.
+    `render` gives the prompts that they would be given, one or several; an empty one is none of its concern.
     """
 
     def models(self) -> list[ModelCard]: ...
@@ -29,6 +30,12 @@ class Backend(Protocol):
     def chat(self, request: ChatRequest) -> AsyncIterator[Delta]: ...
 
     def complete(self, request: CompletionRequest) -> AsyncIterator[Delta]: ...
+
+    async def render(
+        self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False
+    ) -> list[RenderedPrompt]: ...
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str: ...
 
     def stats(self) -> BackendStats: ...
 

@@ -15,11 +15,12 @@ from inglenook.backends.choice import Choice
 from inglenook.backends.choices import usage
 from inglenook.backends.generation_config import GenerationConfig, read_generation_config
 from inglenook.backends.prepare import Preparer
+from inglenook.backends.rendering import num_characters
 from inglenook.config import EngineSettings, ModelSettings
 from inglenook.errors import ConfigError
 from inglenook.text.chat_template import ChatTemplate, find_template
 from inglenook.text.tokenizer import Tokenizer
-from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard
+from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard, RenderedPrompt
 
 if TYPE_CHECKING:
     from inglenook.checkpoint.checkpoint import Checkpoint
@@ -99,18 +100,28 @@ class LocalBackend:
     # --- answers --------------------------------------------------------------------------------------
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
-        num_characters = sum(len(message.content or "") for message in request.messages)
-        return self._answer(request, num_characters, is_continuation=request.continue_final_message)
+        return self._answer(request, is_continuation=request.continue_final_message)
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[Delta, None]:
-        num_characters = sum(len(prompt) for prompt in request.prompts)
-        return self._answer(request, num_characters, is_continuation=True)
+        return self._answer(request, is_continuation=True)
+
+    async def render(
+        self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False
+    ) -> list[RenderedPrompt]:
+        return await _inline_or_thread(
+            num_characters(request), lambda: self.preparer.render(request, with_tokens=with_tokens)
+        )
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        return await _inline_or_thread(
+            len(token_ids), lambda: self._tokenizer.decode(token_ids, skip_special_tokens=False)
+        )
 
     async def _answer(
-        self, request: ChatRequest | CompletionRequest, num_characters: int, *, is_continuation: bool
+        self, request: ChatRequest | CompletionRequest, *, is_continuation: bool
     ) -> AsyncGenerator[Delta, None]:
         """The deltas of every choice as they come."""
-        prepared = await _inline_or_thread(num_characters, lambda: self.preparer.prepare(request))
+        prepared = await _inline_or_thread(num_characters(request), lambda: self.preparer.prepare(request))
         choices = [
             Choice(index, self._tokenizer, r.sampling, is_continuation=is_continuation)
             for index, r in enumerate(prepared.engine_requests)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 from inglenook.backends.choices import samples
 from inglenook.backends.generation_config import GenerationConfig
+from inglenook.backends.rendering import rendered_ids, rendered_text
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import ContextLengthError, InvalidRequestError, UnsupportedParameterError
 from inglenook.text.chat_template import ChatTemplate, missing_template_error
-from inglenook.text.normalize import render_chat
+from inglenook.text.normalize import RenderedChat, render_chat
 from inglenook.text.tokenizer import Tokenizer
-from inglenook.types import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest
+from inglenook.types import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest, RenderedPrompt
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,35 @@ class Preparer:
             engine_requests += samples(engine_request, request.num_choices, len(engine_requests))
         return PreparedRequest(prompts, engine_requests, warnings, echoed)
 
+    def render(self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False) -> list[RenderedPrompt]:
+        """The prompts that `prepare` makes, to look at."""
+        if isinstance(request, ChatRequest):
+            chat = self._rendered_chat(request)
+            prompt = rendered_text(
+                self._tokenizer,
+                chat.prompt,
+                add_special_tokens=False,
+                warnings=chat.warnings,
+                with_tokens=with_tokens,
+            )
+            return [prompt]
+        adds = request.add_special_tokens
+        return [
+            rendered_text(self._tokenizer, prompt, add_special_tokens=adds, with_tokens=with_tokens)
+            if isinstance(prompt, str)
+            else rendered_ids(self._tokenizer, prompt)
+            for prompt in request.prompts
+        ]
+
     def _chat_prompt(self, request: ChatRequest) -> tuple[list[int], tuple[str, ...]]:
+        rendered = self._rendered_chat(request)
+        # The template writes the special tokens itself.
+        return self._tokenizer.encode(rendered.prompt, add_special_tokens=False), rendered.warnings
+
+    def _rendered_chat(self, request: ChatRequest) -> RenderedChat:
         if self._template is None:
             raise missing_template_error()
-        rendered = render_chat(
+        return render_chat(
             self._template,
             request.messages,
             add_generation_prompt=request.add_generation_prompt,
@@ -78,8 +104,6 @@ class Preparer:
             template_kwargs=request.chat_template_kwargs,
             is_strict=self._is_strict,
         )
-        # The template writes the special tokens itself.
-        return self._tokenizer.encode(rendered.prompt, add_special_tokens=False), rendered.warnings
 
     def _prompt_ids(self, prompt: str | tuple[int, ...], request: CompletionRequest) -> list[int]:
         if isinstance(prompt, str):

@@ -47,7 +47,11 @@ class Parsed(Generic[RequestT]):
 
 def parse_chat(body: bytes, request_id: str) -> Parsed[ChatRequest]:
     """Body of POST /v1/chat/completions. Raises InvalidRequestError, naming the field."""
-    fields = Fields(decode_object(body))
+    return read_chat(Fields(decode_object(body)), request_id)
+
+
+def read_chat(fields: Fields, request_id: str) -> Parsed[ChatRequest]:
+    """Fields that were read before are the caller's affair."""
     continues = fields.boolean("continue_final_message", False)
     opens_turn = fields.boolean("add_generation_prompt", not continues)
     if continues and opens_turn:

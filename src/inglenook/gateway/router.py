@@ -11,7 +11,7 @@ from typing import TypeVar
 from inglenook.backends.base import Backend
 from inglenook.errors import ModelNotFoundError, UnavailableError
 from inglenook.gateway.request_stats import RequestStats, RequestTimer
-from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard
+from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard, RenderedPrompt
 
 _MAX_NAMED_MODELS = 10
 _MAX_NAME_CHARS = 100
@@ -81,6 +81,20 @@ class Router:
         """As `chat`."""
         request, served = self._admit(request)
         return _follow(served.backend.complete(request), served.stats)
+
+    async def render(
+        self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False
+    ) -> list[RenderedPrompt]:
+        """The prompts that the model would be given. Raises as `chat` does, and what makes a request unrenderable."""
+        served = self._served(request.model)
+        return await served.backend.render(request, with_tokens=with_tokens)
+
+    async def detokenize(self, model: str, token_ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens included. Raises ModelNotFoundError."""
+        return await self._served(model).backend.detokenize(token_ids)
+
+    def _served(self, model: str) -> Served:
+        return self._by_model[self.resolve(model)]
 
     def _admit(self, request: _RequestT) -> tuple[_RequestT, Served]:
         if not self._is_accepting:

@@ -95,19 +95,22 @@ class Tokenizer:
         interpreter lock while it works. Raises InvalidRequestError for text with unpaired surrogates.
         """
         affixes = self._affixes
-        try:
-            # The batch call, because the one for a single text keeps the interpreter lock: 12 s for 10 MB.
-            [encoding] = self._backend.encode_batch_fast(
-                [text], add_special_tokens=add_special_tokens and affixes is None
-            )
-        except TypeError as error:
-            raise InvalidRequestError(
-                "The text holds an unpaired surrogate, which isn't a character; send valid Unicode."
-            ) from error
+        encoding = self._encoding(text, add_special_tokens=add_special_tokens and affixes is None, is_fast=True)
         ids: list[int] = encoding.ids
         if affixes is not None and add_special_tokens:
             ids = [*affixes[0], *ids, *affixes[1]]
         return ids
+
+    def encode_with_offsets(self, text: str, *, add_special_tokens: bool = True) -> list[tuple[int, int, int]]:
+        """As `encode`: each token's id, and where it begins and ends in the text, in characters."""
+        affixes = self._affixes if add_special_tokens else None
+        encoding = self._encoding(text, add_special_tokens=add_special_tokens and affixes is None)
+        before, after = affixes or ((), ())
+        return [
+            *((token_id, 0, 0) for token_id in before),
+            *((token_id, *span) for token_id, span in zip(encoding.ids, encoding.offsets, strict=True)),
+            *((token_id, 0, 0) for token_id in after),
+        ]
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """The text of token ids; bytes that aren't UTF-8 become U+FFFD, ids outside the vocabulary nothing.
@@ -150,6 +153,18 @@ class Tokenizer:
         """The id of a token as the vocabulary spells it."""
         token_id: int | None = self._backend.token_to_id(name)
         return token_id
+
+    def _encoding(self, text: str, *, add_special_tokens: bool, is_fast: bool = False) -> Any:
+        """`is_fast`: without offsets."""
+        # The batch calls, because the one for a single text keeps the interpreter lock: 12 s for 10 MB.
+        encode = self._backend.encode_batch_fast if is_fast else self._backend.encode_batch
+        try:
+            [encoding] = encode([text], add_special_tokens=add_special_tokens)
+        except TypeError as error:
+            raise InvalidRequestError(
+                "The text holds an unpaired surrogate, which isn't a character; send valid Unicode."
+            ) from error
+        return encoding
 
     def _named_id(self, name: str) -> int | None:
         text = self.special_tokens.get(name)

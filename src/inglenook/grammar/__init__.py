@@ -1,1 +1,0 @@
-"""What an answer must look like, as grammars that llguidance follows token by token."""
