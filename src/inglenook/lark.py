@@ -48,9 +48,15 @@ def json_value(schema: Mapping[str, Any] | bool) -> str:
     """An expression for a JSON value that the schema allows, with one space behind `,` and `:` and nowhere else."""
     if isinstance(schema, bool):
         schema = {} if schema else {"not": {}}
-    style = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+    # No \u escapes: a key that is spelled with one would pass for another key.
+    style = {
+        "whitespace_flexible": False,
+        "item_separator": ", ",
+        "key_separator": ": ",
+        "json_allowed_escapes": 'nrbtf\\"',
+    }
     return "%json " + json.dumps({**schema, "x-guidance": {**style, **schema.get("x-guidance", {})}})
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False) if text else ""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f") if text else ""
