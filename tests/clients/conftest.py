@@ -16,6 +16,7 @@ from fixtures.server_process import Server, start_server
 
 HERE = Path(__file__).parent
 VENV = Path(os.environ.get("INGLENOOK_TEST_CLIENTS") or HERE.parents[1] / ".venv-clients").absolute()
+STRICT = ("--chat-template", str(HERE / "strict_template.jinja"))
 
 RunClient = Callable[..., Any]
 
@@ -47,21 +48,32 @@ class ScriptedServer:
         return [json.loads(line) for line in self.prompts_file.read_text().splitlines()]
 
 
+@dataclass(frozen=True)
+class ClientsPython:
+    path: Path
+    environment: dict[str, str]
+
+
 @pytest.fixture(scope="session")
-def run_client() -> RunClient:
-    """Run a function of a file in scripts/, in the clients' environment; gives what it returned."""
-    python = VENV / "bin" / "python"
-    assert python.exists(), f"{VENV} has no Python: `make test` makes it, `make {VENV.name}/.installed` makes it alone."
+def clients_python() -> ClientsPython:
+    """The Python that has the clients, and an environment in which nothing leads them elsewhere."""
+    path = VENV / "bin" / "python"
+    assert path.exists(), f"{VENV} has no Python: `make test` makes it, `make {VENV.name}/.installed` makes it alone."
     foreign = ("PYTHON", "OPENAI", "LANGCHAIN", "LANGSMITH")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return ClientsPython(path, {k: value for k, value in os.environ.items() if not k.startswith(foreign)})
+
+
+@pytest.fixture(scope="session")
+def run_client(clients_python: ClientsPython) -> RunClient:
+    """Run a function of a file in scripts/; gives what it returned."""
 
     def run(script: str, function: str, server: Server | ScriptedServer, **arguments: Any) -> Any:
         done = subprocess.run(
-            [python, HERE / "scripts" / "run.py", script, function, json.dumps(arguments)],
+            [clients_python.path, HERE / "scripts" / "run.py", script, function, json.dumps(arguments)],
             capture_output=True,
             text=True,
             timeout=60,
-            env={**environment, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "none"},
+            env={**clients_python.environment, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "none"},
         )
         assert done.returncode == 0, f"{script}.{function} failed:\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
         return json.loads(done.stdout.splitlines()[-1])
@@ -78,15 +90,23 @@ def server(default_model: str) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def strict_server(default_model: str) -> Iterator[Server]:
     """The default model under a template that takes nothing but user and assistant in turns."""
-    yield from _until_the_end(start_server(default_model, "--chat-template", str(HERE / "strict_template.jinja")))
+    yield from _until_the_end(start_server(default_model, *STRICT))
 
 
 @pytest.fixture(scope="session")
 def scripted_server(default_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServer]:
-    folder = tmp_path_factory.mktemp("scripted")
+    yield from _scripted(tmp_path_factory.mktemp("scripted"), default_model)
+
+
+@pytest.fixture(scope="session")
+def strict_scripted_server(default_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServer]:
+    yield from _scripted(tmp_path_factory.mktemp("strict"), default_model, *STRICT)
+
+
+def _scripted(folder: Path, *arguments: str) -> Iterator[ScriptedServer]:
     script, prompts = folder / "turns.json", folder / "prompts.jsonl"
     program = (str(HERE / "scripted_server.py"), str(script), str(prompts))
-    for server in _until_the_end(start_server(default_model, program=program)):
+    for server in _until_the_end(start_server(*arguments, program=program)):
         yield ScriptedServer(server, script, prompts)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fixtures.server_process import Server
+
 if TYPE_CHECKING:
     from conftest import RunClient
-    from fixtures.server_process import Server
 
 SKY = "Why is the sky blue?"
+EXCHANGE = "How much is 123.45 EUR in USD?"
 
 
 def test_create(server: Server, run_client: RunClient) -> None:
