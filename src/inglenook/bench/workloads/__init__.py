@@ -14,6 +14,7 @@ from inglenook.bench.workloads.python_share import PYTHON_SHARE
 from inglenook.bench.workloads.speculation import SPECULATION
 from inglenook.bench.workloads.start import START
 from inglenook.bench.workloads.steady_streams import STEADY_STREAMS
+from inglenook.bench.workloads.structured import STRUCTURED
 
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
@@ -29,6 +30,7 @@ WORKLOADS: dict[str, Workload] = {
         PYTHON_SHARE,
         PREFIX_REUSE,
         START,
+        *STRUCTURED,
         *SPECULATION,
         *LONG_CONTEXT,
         STEADY_STREAMS,
