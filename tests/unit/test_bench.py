@@ -18,9 +18,10 @@ from inglenook.bench.subject import Subject
 from inglenook.bench.targets import TARGETS
 from inglenook.bench.work import step_cost
 from inglenook.bench.workload import Workload
-from inglenook.bench.workloads import STANDARD, WORKLOADS
+from inglenook.bench.workloads import STANDARD, WORKLOADS, structured
 from inglenook.bench.workloads.decode import steady_rate
 from inglenook.config import EngineSettings, ModelSettings
+from inglenook.engine.request import EngineRequest
 from inglenook.errors import ConfigError
 from inglenook.ops.probes import Limits
 from inglenook.ops.profile import stage_name
@@ -248,6 +249,29 @@ def test_stages_are_named_by_their_weights() -> None:
         "gate_proj|up_proj"
     )
     assert stage_name(["rms_norm", "prepare", "prepare"], []) == "rms_norm prepare"
+
+
+def test_structured_output_is_measured_beside_as_many_tokens_of_free_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[list[int]] = []
+    monkeypatch.setattr(structured, "NUM_RUNS", 1)
+    model = ModelSettings(model="dummy:tiny", max_model_len=512)
+    subject = Subject(None, model, EngineSettings(threads=2, max_num_seqs=16))
+    arrivals = subject.arrivals
+
+    def watch(requests: list[EngineRequest]) -> list[list[float]]:
+        times = arrivals(requests)
+        counts.append([len(t) for t in times])
+        return times
+
+    monkeypatch.setattr(subject, "arrivals", watch)
+    try:
+        for work in structured.STRUCTURED:
+            figure = work.measure(subject)
+            assert len(figure.values) == 1 and figure.values[0] > 0 and figure.limit(LIMITS) > 0
+    finally:
+        subject.close()
+    assert len(counts) == 3 * len(structured.STRUCTURED)  # a warm-up, then one run of each
+    assert counts[1::3] == counts[2::3]
 
 
 def test_an_engine_can_be_profiled() -> None:

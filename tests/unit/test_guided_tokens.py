@@ -5,7 +5,6 @@ log-probabilities those of the model, however the request is computed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from typing import Any
 
@@ -16,19 +15,15 @@ from hypothesis import strategies as st
 
 from fixtures import token_probes
 from fixtures.drafters import Scripted, eager
+from fixtures.guided_reference import TINY_VOCAB_SIZE, Reference, with_logprobs, without_logprobs
 from fixtures.guides import HashGuide
-from fixtures.steps import PagedSequences, run_in_chunks
 from fixtures.token_probes import PROMPT, engine, run
 from inglenook.config import SpeculativeSettings
 from inglenook.engine.async_engine import AsyncEngine
-from inglenook.engine.model_runner import ModelRunner
 from inglenook.engine.plan import MIB
 from inglenook.engine.request import EngineRequest
-from inglenook.ops.program import CacheSpec
-from inglenook.ops.sampling import SamplerState, sample
 from inglenook.types import SamplingParams
 
-VOCAB_SIZE = 256
 OFF, NGRAM = SpeculativeSettings("none"), SpeculativeSettings("ngram")
 PROBES: dict[str, dict[str, Any]] = {
     **token_probes.PROBES,
@@ -44,65 +39,11 @@ def guided(name: str, number: int, **params: Any) -> EngineRequest:
         (*PROMPT, number),
         sampling,
         frozenset({1, 2}),
-        start_guide=lambda: HashGuide(VOCAB_SIZE, number, ends=0.02),
+        start_guide=lambda: HashGuide(TINY_VOCAB_SIZE, number, ends=0.02),
     )
 
 
 REQUESTS = [guided(name, i, **params) for i, (name, params) in enumerate(PROBES.items())]
-
-
-def without_logprobs(results: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
-    return {name: (tuple(t.token_id for t in tokens), *rest) for name, (tokens, *rest) in results.items()}
-
-
-def with_logprobs(requests: SequenceOf[EngineRequest]) -> list[EngineRequest]:
-    return [replace(r, sampling=replace(r.sampling, logprobs=2)) for r in requests]
-
-
-class Reference:
-    """A token at a time: all logits of the sequence again, a mask, a sample; what is forced is put behind."""
-
-    def __init__(self, idle: AsyncEngine) -> None:
-        runner = idle._engine._runner
-        assert isinstance(runner, ModelRunner)
-        self.executor = runner.executor
-        self.cache = CacheSpec(idle._engine.scheduler.pool.num_blocks, 16, "bf16")
-
-    def run(self, request: EngineRequest) -> tuple[Any, ...]:
-        sampling = request.sampling
-        stops = request.eos_token_ids | set(sampling.stop_token_ids)
-        assert request.start_guide is not None and sampling.max_tokens is not None and sampling.seed is not None
-        guide = request.start_guide()
-        state = SamplerState(
-            sampling,
-            vocab_size=VOCAB_SIZE,
-            seed=sampling.seed,
-            prompt_token_ids=request.prompt_token_ids,
-            stop_token_ids=stops,
-        )
-        output: list[int] = []
-        if guide.is_finished:
-            return (), "stop", None
-        while len(output) < sampling.max_tokens:
-            forced = guide.forced()
-            if forced:
-                output.append(forced[0])
-                state.append(forced[:1])
-            else:
-                mask = np.zeros((1, VOCAB_SIZE // 32), np.uint32)
-                guide.fill_mask(mask[0])
-                output += sample(self.logits([*request.prompt_token_ids, *output]), [state], mask=mask).token_ids
-            if output[-1] in stops:
-                return tuple(output), "stop", output[-1]
-            guide.accept(output[-1:])
-            if guide.is_finished:
-                return tuple(output), "stop", None
-        return tuple(output), "length", None
-
-    def logits(self, tokens: list[int]) -> np.ndarray:
-        sequences = PagedSequences(self.cache, 1, len(tokens))
-        chunks = [8] * -(-len(tokens) // 8)  # no more rows are selected than the engine's steps have
-        return run_in_chunks(self.executor, sequences, [tokens], [chunks])[0][-1:]
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +160,7 @@ def test_any_guide(
     request = guided("any", seed % 250, **{**params, "seed": seed, "max_tokens": max_tokens, "min_tokens": 0})
     request = replace(
         request,
-        start_guide=lambda: HashGuide(VOCAB_SIZE, seed, share=share, forces=forces, ends=0.05),
+        start_guide=lambda: HashGuide(TINY_VOCAB_SIZE, seed, share=share, forces=forces, ends=0.05),
         sampling=replace(request.sampling, logprobs=logprobs),
     )
     assert without_logprobs(run(plain, [request])) == {"any": Reference(plain).run(request)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
 from contextlib import nullcontext, suppress
 
 import pytest
@@ -253,6 +254,20 @@ def test_a_guide_that_fails_at_any_call_fails_its_own_request(logprobs: int | No
             assert "the guide is lost" in str(outputs["bad"][-1].error)
         engine.close()
     assert num_failed > 15
+
+
+def test_a_guide_that_fails_over_a_draft_fails_its_request_though_it_goes_on() -> None:
+    class Picky(PartsGuide):
+        def count_allowed(self, token_ids: SequenceOf[int]) -> int:
+            raise EngineError("not this draft")
+
+        def accept(self, token_ids: SequenceOf[int]) -> None:
+            self.tokens += token_ids
+
+    engine, _ = make_engine(speculator=eager(Oracle(1.0), max_rows=8, max_draft_tokens=4))
+    engine.add(make_request("r", PROMPT, 20, start_guide=lambda: Picky(VOCAB_SIZE, [ANY] * 30)))
+    outputs = run_all(engine)["r"]
+    assert str(outputs[-1].error) == "not this draft"
 
 
 def test_a_guide_that_can_not_start_is_its_requests_error() -> None:

@@ -177,9 +177,9 @@ def load_local_backend(
         on_plan=on_plan,
     )
     try:
-        tokenizer = _load_tokenizer(loaded.checkpoint, loaded.config.vocab_size)
+        tokenizer = load_tokenizer(loaded.checkpoint, loaded.config.vocab_size)
         if draft is not None and loaded.draft_checkpoint is not None and draft.path != files.path:
-            drafting = _load_tokenizer(loaded.draft_checkpoint, loaded.config.vocab_size)
+            drafting = load_tokenizer(loaded.draft_checkpoint, loaded.config.vocab_size)
             _check_same_tokens(tokenizer, drafting, files.name, draft.name)
         template = find_template(tokenizer, model.chat_template)
         generation = _generation_config(files, model, loaded)
@@ -200,7 +200,7 @@ def load_local_backend(
     )
 
 
-def _load_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> Tokenizer:
+def load_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> Tokenizer:
     if checkpoint.format == "gguf":
         return Tokenizer.from_gguf(checkpoint.config)
     if checkpoint.path is not None:

@@ -23,6 +23,11 @@ TARGETS: Mapping[tuple[str, Isa], Mapping[str, Target]] = {
         "prefix-reuse": Target(0.05, is_upper=True),
         "start": Target(1.0, is_upper=True),
         "steady-streams": Target(2.5, is_upper=True),
+        "json-schema-16": Target(0.95),
+        "json-strings-16": Target(0.95),
+        "json-invoice-1": Target(1.0),
+        "json-invoice-16": Target(1.0),
+        "unused-tools-16": Target(0.97),
         **_NEIGHBOUR,
     },
     ("dummy:1b", "avx512"): {

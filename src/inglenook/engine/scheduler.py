@@ -296,14 +296,16 @@ class Scheduler:
             num_rows = sum(1 + len(chunk.drafts) for chunk in chunks)
             num_left = min(self._max_num_selected - num_rows, num_left, MAX_FORCED_TOKENS)
             for index, chunk in enumerate(chunks):
-                chunks[index] = self._with_forced(chunk, num_left)
-                num_left -= len(chunks[index].drafts)
+                if chunk.sequence.forced:
+                    chunks[index] = self._with_forced(chunk, num_left)
+                    num_left -= len(chunks[index].drafts)
         return chunks
 
     def _with_draft(self, chunk: ScheduledChunk, draft: tuple[int, ...]) -> ScheduledChunk:
         sequence = chunk.sequence
-        if not draft or not chunk.is_sampled or sequence.forced:
+        if not draft:
             return chunk
+        assert chunk.is_sampled, "what is forced leaves no rows to drafts before it is cut off"
         if sequence.guide is not None:
             try:
                 draft = tuple(cut_draft(sequence.guide, draft))
@@ -316,8 +318,6 @@ class Scheduler:
     def _with_forced(self, chunk: ScheduledChunk, limit: int) -> ScheduledChunk:
         """What is forced and needs log-probabilities is computed as a draft is: one that is always right."""
         sequence = chunk.sequence
-        if not sequence.forced:
-            return chunk
         assert sequence.guide is not None
         # Nothing is sampled behind the end.
         num_wanted = len(sequence.forced) - int(sequence.guide.is_finished)
