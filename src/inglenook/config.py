@@ -51,6 +51,18 @@ class ModelSettings:
     generation_config: Literal["auto", "none"] = setting(
         "auto", "Sampling of requests that leave it open: auto is what the model's makers recommend, none is neutral."
     )
+    tool_call_parser: str | None = setting(
+        None, "Format of the model's tool calls, such as hermes or mistral; default: what its chat template shows."
+    )
+    reasoning_parser: str | None = setting(
+        None, "Format of the model's thinking, such as deepseek_r1; default: what its chat template shows."
+    )
+    repair_output: bool = setting(
+        False, "Mend the JSON that models write, in requests that don't say; their answers come in one piece."
+    )
+    enable_auto_tool_choice: bool = setting(
+        True, "Without effect: tools need no flag. Accepted since command lines for other servers have it."
+    )
     load_format: LoadFormat = setting("auto", "How the weights are stored; dummy gives random weights.")
     dtype: DType = setting("auto", "Format of weights that aren't quantised; auto keeps the checkpoint's.")
     quantization: Quantization | None = setting(None, "Quantise 16- and 32-bit weights while loading.")

@@ -22,6 +22,7 @@ from inglenook.types import (
     Message,
     SamplingParams,
     TokenLogprob,
+    ToolCallDelta,
     Usage,
 )
 
@@ -35,8 +36,17 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """A function that the model wants called. `arguments` is JSON, whole unless the finish reason is length."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
 class Completion:
-    """What a model answered to one prompt. `str()` of it is the text."""
+    """What a model answered to one prompt. `str()` of it is the text; its thinking and its calls are apart."""
 
     text: str
     token_ids: tuple[int, ...]
@@ -45,6 +55,8 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] = ()
     usage: Usage = Usage()
     warnings: tuple[str, ...] = ()
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -93,7 +105,9 @@ class LLM:
         """Continue each prompt (text or token ids); one Completion per prompt and choice, in order.
 
         `params` are fields of SamplingParams, and `n` for several choices; they override `sampling`. Without
-        `sampling`, what they leave open is as the model's makers recommend.
+        `sampling`, what they leave open is as the model's makers recommend. Further ones are as in requests over HTTP:
+        response_format, structured_outputs, repair, repair_keys; and in `chat` tools, tool_choice,
+        parallel_tool_calls, reasoning_effort, thinking_token_budget, chat_template_kwargs, documents.
         Raises InvalidRequestError for a parameter or a prompt that can't be honoured.
         """
         request, num_choices = self._completion_request(prompts, sampling, params)
@@ -141,13 +155,16 @@ class LLM:
 
     # --- inside ---------------------------------------------------------------------------------------
 
-    def _shared(self, sampling: SamplingParams | None, params: dict[str, Any]) -> dict[str, Any]:
+    def _shared(self, sampling: SamplingParams | None, params: dict[str, Any], *, is_chat: bool) -> dict[str, Any]:
+        from inglenook.dialects.python_api import option_names, take_options
+
+        options = take_options(params, is_chat=is_chat)
         num_choices = params.pop("n", 1)
         unknown = params.keys() - _names(SamplingParams)
         if unknown:
+            allowed = _names(SamplingParams) | option_names(is_chat=is_chat)
             raise InvalidRequestError(
-                f"Unknown parameters: {', '.join(sorted(unknown))}. "
-                f"Allowed are n, {', '.join(sorted(_names(SamplingParams)))}."
+                f"Unknown parameters: {', '.join(sorted(unknown))}. Allowed are n, {', '.join(sorted(allowed))}."
             )
         for name in ("stop", "stop_token_ids"):
             if isinstance(params.get(name), str):
@@ -162,18 +179,19 @@ class LLM:
             "sampling": sampling,
             "num_choices": num_choices,
             "model_defaulted": left_open,
+            **options,
         }
 
     def _chat_request(
         self, messages: ChatMessages, sampling: SamplingParams | None, params: dict[str, Any]
     ) -> ChatRequest:
         turns = tuple(m if isinstance(m, Message) else _message(m) for m in messages)
-        return ChatRequest(messages=turns, **self._shared(sampling, params))
+        return ChatRequest(messages=turns, **self._shared(sampling, params, is_chat=True))
 
     def _completion_request(
         self, prompts: Prompt | Sequence[Prompt], sampling: SamplingParams | None, params: dict[str, Any]
     ) -> tuple[CompletionRequest, int]:
-        request = CompletionRequest(prompts=_prompts(prompts), **self._shared(sampling, params))
+        request = CompletionRequest(prompts=_prompts(prompts), **self._shared(sampling, params, is_chat=False))
         return request, request.num_choices
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -226,9 +244,21 @@ async def _collect(deltas: AsyncIterator[Delta], num_choices: int) -> list[Compl
             logprobs=tuple(itertools.chain.from_iterable(d.logprobs for d in choice)),
             usage=usage,
             warnings=warnings,
+            reasoning="".join(d.reasoning for d in choice),
+            tool_calls=_calls(choice),
         )
         for choice in pieces
     ]
+
+
+def _calls(choice: Sequence[Delta]) -> tuple[ToolCall, ...]:
+    pieces: dict[int, list[ToolCallDelta]] = {}
+    for piece in itertools.chain.from_iterable(d.tool_calls for d in choice):
+        pieces.setdefault(piece.index, []).append(piece)
+    return tuple(
+        ToolCall(call[0].id or "", call[0].name or "", "".join(piece.arguments for piece in call))
+        for call in pieces.values()
+    )
 
 
 def _prompts(prompts: Prompt | Sequence[Prompt]) -> tuple[str | tuple[int, ...], ...]:

@@ -84,7 +84,7 @@ def test_no_tools() -> None:
 def test_choices(choice: Any, mode: str, allowed: set[str] | None, reason: str) -> None:
     parsed = parse(tools=TOOLS, tool_choice=choice)
     tool_use = parsed.request.tool_use
-    assert (tool_use.mode, tool_use.allowed, tool_use.is_parallel) == (mode, allowed, True)
+    assert (tool_use.mode, tool_use.allowed, tool_use.is_parallel) == (mode, allowed, reason != "stop")
     assert {tool.name for tool in tool_use.callable_tools} == (set() if mode == "none" else allowed or {"f", "g"})
     assert parsed.call_form == CallForm(False, reason)  # type: ignore[arg-type]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
+from inglenook.backends.answer_text import AnswerText
 from inglenook.engine.request import EngineOutput, SampledToken
 from inglenook.text.detokenizer import Detokenizer
+from inglenook.text.output import OutputParser, ParsedText
 from inglenook.text.stream import TextStream
 from inglenook.text.tokenizer import Tokenizer
 from inglenook.types import Delta, FinishReason, SamplingParams, TokenLogprob
@@ -14,11 +16,21 @@ from inglenook.types import Delta, FinishReason, SamplingParams, TokenLogprob
 class Choice:
     """Text held back keeps its tokens and log-probabilities with it, so that none is lost.
 
+    `parser` splits off thinking and calls; `kept_ids` are special tokens that it reads, and that show for it.
     A token that ends the answer (end of text, a stop token) is left out of text and log-probabilities unless
     sampling.include_stop_str_in_output, but counts as generated.
     """
 
-    def __init__(self, index: int, tokenizer: Tokenizer, sampling: SamplingParams, *, is_continuation: bool) -> None:
+    def __init__(
+        self,
+        index: int,
+        tokenizer: Tokenizer,
+        sampling: SamplingParams,
+        *,
+        is_continuation: bool,
+        parser: OutputParser | None = None,
+        kept_ids: frozenset[int] = frozenset(),
+    ) -> None:
         self.index = index
         self.num_tokens = 0
         self.num_cached_tokens = 0
@@ -26,11 +38,15 @@ class Choice:
         self._tokenizer = tokenizer
         self._sampling = sampling
         detokenizer = Detokenizer(
-            tokenizer, skip_special_tokens=sampling.skip_special_tokens, is_continuation=is_continuation
+            tokenizer,
+            skip_special_tokens=sampling.skip_special_tokens,
+            is_continuation=is_continuation,
+            kept_ids=kept_ids,
         )
         self._stream = TextStream(
             detokenizer, sampling.stop, sampling.include_stop_str_in_output, min_tokens=sampling.min_tokens
         )
+        self._answer = AnswerText(parser)
         self._uncounted: deque[SampledToken] = deque()  # tokens whose text isn't out yet
 
     def take(self, output: EngineOutput) -> Delta | None:
@@ -52,7 +68,8 @@ class Choice:
             if piece.stop_reason is not None:
                 return self._finish(text, counted, "stop", piece.stop_reason)
         if output.finish_reason is None:
-            return self._delta(text, counted) if text else None
+            released = self._answer.push(text, counted)
+            return None if released is None else self._delta(*released)
         rest = self._stream.flush()
         text += rest.text
         counted += self._count(rest.num_tokens)
@@ -68,22 +85,27 @@ class Choice:
         self, text: str, tokens: list[SampledToken], reason: FinishReason, stop_reason: str | int | None
     ) -> Delta:
         self.is_finished = True
-        return self._delta(text, tokens, reason, stop_reason)
+        parsed, tokens = self._answer.finish(text, tokens)
+        if reason == "stop" and self._answer.has_whole_calls:
+            reason = "tool_calls"
+        return self._delta(parsed, tokens, reason, stop_reason)
 
     def _delta(
         self,
-        text: str,
+        parsed: ParsedText,
         tokens: list[SampledToken],
         finish_reason: FinishReason | None = None,
         stop_reason: str | int | None = None,
     ) -> Delta:
         return Delta(
             self.index,
-            text,
+            parsed.content,
             tuple(token.token_id for token in tokens),
             tuple(self._logprob(token) for token in tokens) if self._sampling.logprobs is not None else (),
             finish_reason,
             stop_reason,
+            reasoning=parsed.reasoning,
+            tool_calls=parsed.tool_calls,
         )
 
     def _logprob(self, token: SampledToken) -> TokenLogprob:

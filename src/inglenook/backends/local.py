@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from inglenook.backends.base import BackendStats
 from inglenook.backends.choice import Choice
 from inglenook.backends.choices import usage
+from inglenook.backends.formats import named_formats
 from inglenook.backends.generation_config import GenerationConfig, read_generation_config
-from inglenook.backends.prepare import Preparer
+from inglenook.backends.prepare import Preparer, needs_guide
 from inglenook.backends.rendering import num_characters
 from inglenook.config import EngineSettings, ModelSettings
 from inglenook.errors import ConfigError
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from inglenook.engine.load import LoadedEngine
     from inglenook.engine.plan import Plan
 
-# Prompts of more characters are rendered and tokenised on another thread, so that other streams go on meanwhile.
+# Prompts of more characters are rendered and tokenised on another thread, and every grammar is compiled there, so that
+# other streams go on meanwhile.
 _INLINE_CHARACTERS = 8192
+
 
 T = TypeVar("T")
 
@@ -58,11 +61,14 @@ class LocalBackend:
         max_model_len: int,
         generation: GenerationConfig,
         root: str,
-        is_strict: bool = False,
+        settings: ModelSettings = ModelSettings(),  # noqa: B008
+        vocab_size: int | None = None,  # of the logits; None: the tokenizer's
     ) -> None:
         self.engine = engine
         self.generation = generation
-        self.preparer = Preparer(tokenizer, template, generation, max_model_len, is_strict=is_strict)
+        self.preparer = Preparer(
+            tokenizer, template, generation, max_model_len, settings, vocab_size=vocab_size or tokenizer.vocab_size
+        )
         self._tokenizer = tokenizer
         created = int(time.time())
         self._cards = [ModelCard(name, created, max_model_len, root) for name in names]
@@ -108,22 +114,29 @@ class LocalBackend:
     async def render(
         self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False
     ) -> list[RenderedPrompt]:
-        return await _inline_or_thread(
-            num_characters(request), lambda: self.preparer.render(request, with_tokens=with_tokens)
-        )
+        is_long = num_characters(request) > _INLINE_CHARACTERS
+        return await _inline_or_thread(is_long, lambda: self.preparer.render(request, with_tokens=with_tokens))
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:
         return await _inline_or_thread(
-            len(token_ids), lambda: self._tokenizer.decode(token_ids, skip_special_tokens=False)
+            len(token_ids) > _INLINE_CHARACTERS, lambda: self._tokenizer.decode(token_ids, skip_special_tokens=False)
         )
 
     async def _answer(
         self, request: ChatRequest | CompletionRequest, *, is_continuation: bool
     ) -> AsyncGenerator[Delta, None]:
         """The deltas of every choice as they come."""
-        prepared = await _inline_or_thread(num_characters(request), lambda: self.preparer.prepare(request))
+        is_long = num_characters(request) > _INLINE_CHARACTERS or needs_guide(request)
+        prepared = await _inline_or_thread(is_long, lambda: self.preparer.prepare(request))
         choices = [
-            Choice(index, self._tokenizer, r.sampling, is_continuation=is_continuation)
+            Choice(
+                index,
+                self._tokenizer,
+                r.sampling,
+                is_continuation=is_continuation,
+                parser=prepared.form.make_parser(),
+                kept_ids=prepared.form.kept_ids,
+            )
             for index, r in enumerate(prepared.engine_requests)
         ]
         open_choices = {r.request_id: c for r, c in zip(prepared.engine_requests, choices, strict=True)}
@@ -167,6 +180,7 @@ def load_local_backend(
     """
     from inglenook.engine.load import load_engine
 
+    named_formats(model)  # a wrong name is told at once
     if draft is not None:
         engine = replace(engine, speculative_config=replace(engine.speculative_config, model=draft.name))
     loaded = load_engine(
@@ -196,7 +210,8 @@ def load_local_backend(
         max_model_len=loaded.plan.max_model_len,
         generation=generation,
         root=files.name,
-        is_strict=model.strict,
+        settings=model,
+        vocab_size=loaded.config.vocab_size,
     )
 
 
@@ -234,5 +249,5 @@ def _generation_config(files: Files, model: ModelSettings, loaded: LoadedEngine)
     return GenerationConfig(config.sampling if model.generation_config == "auto" else {}, eos_token_ids)
 
 
-async def _inline_or_thread(num_characters: int, work: Callable[[], T]) -> T:
-    return work() if num_characters <= _INLINE_CHARACTERS else await asyncio.to_thread(work)
+async def _inline_or_thread(is_long: bool, work: Callable[[], T]) -> T:
+    return await asyncio.to_thread(work) if is_long else work()

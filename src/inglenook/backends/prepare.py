@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from inglenook.backends.answer_guides import AnswerGuides
 from inglenook.backends.choices import samples
+from inglenook.backends.formats import AnswerForm, Formats
 from inglenook.backends.generation_config import GenerationConfig
 from inglenook.backends.rendering import rendered_ids, rendered_text
+from inglenook.config import ModelSettings
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import ContextLengthError, InvalidRequestError, UnsupportedParameterError
 from inglenook.text.chat_template import ChatTemplate, missing_template_error
 from inglenook.text.normalize import RenderedChat, render_chat
+from inglenook.text.reasoning_options import template_kwargs
 from inglenook.text.tokenizer import Tokenizer
 from inglenook.types import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest, RenderedPrompt
 
@@ -23,6 +27,7 @@ class PreparedRequest:
     engine_requests: list[EngineRequest]
     warnings: tuple[str, ...]
     echoed: list[str] | None = None  # the text of each prompt, where it is to be part of the answer
+    form: AnswerForm = AnswerForm()
 
 
 class Preparer:
@@ -34,37 +39,44 @@ class Preparer:
         template: ChatTemplate | None,
         generation: GenerationConfig,
         max_model_len: int,
+        settings: ModelSettings,
         *,
-        is_strict: bool = False,
+        vocab_size: int,
     ) -> None:
+        """`vocab_size` is that of the model's logits."""
+        self.formats = Formats(tokenizer, template, settings)
         self._tokenizer = tokenizer
-        self._is_strict = is_strict
+        self._settings = settings
         self._template = template
         self._generation = generation
         self._max_model_len = max_model_len
         self._eos_token_ids = tokenizer.end_of_turn_ids | generation.eos_token_ids
+        self._guides = AnswerGuides(tokenizer, self.formats, vocab_size=vocab_size, end_ids=self._eos_token_ids)
 
     def prepare(self, request: ChatRequest | CompletionRequest) -> PreparedRequest:
         """Raises InvalidRequestError for what can't be served, ContextLengthError for a prompt that leaves no room."""
         request.sampling.validate()
         if not 1 <= request.num_choices <= MAX_CHOICES:
             raise InvalidRequestError(f"n is {request.num_choices}; it must be between 1 and {MAX_CHOICES}.", param="n")
-        _refuse_unwired(request)
         warnings: tuple[str, ...] = ()
         echoed = None
         if isinstance(request, ChatRequest):
-            prompt, warnings = self._chat_prompt(request)
+            prompt, warnings, form = self._chat_prompt(request)
             prompts = [prompt]
         else:
             _check_completion(request)
+            form = self.formats.completion_form(request)
+            if needs_guide(request):
+                form = replace(form, start_guide=self._guides.for_completion(request))
             prompts = [self._prompt_ids(prompt, request) for prompt in request.prompts]
             echoed = [self._prompt_text(prompt) for prompt in request.prompts] if request.echo else None
         engine_requests: list[EngineRequest] = []
         for prompt in prompts:
             engine_request, warning = self._engine_request(request, prompt)
             warnings += (warning,) if warning and warning not in warnings else ()
+            engine_request = replace(engine_request, start_guide=form.start_guide)
             engine_requests += samples(engine_request, request.num_choices, len(engine_requests))
-        return PreparedRequest(prompts, engine_requests, warnings, echoed)
+        return PreparedRequest(prompts, engine_requests, warnings, echoed, form)
 
     def render(self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False) -> list[RenderedPrompt]:
         """The prompts that `prepare` makes, to look at."""
@@ -86,14 +98,20 @@ class Preparer:
             for prompt in request.prompts
         ]
 
-    def _chat_prompt(self, request: ChatRequest) -> tuple[list[int], tuple[str, ...]]:
+    def _chat_prompt(self, request: ChatRequest) -> tuple[list[int], tuple[str, ...], AnswerForm]:
         rendered = self._rendered_chat(request)
         # The template writes the special tokens itself.
-        return self._tokenizer.encode(rendered.prompt, add_special_tokens=False), rendered.warnings
+        prompt = self._tokenizer.encode(rendered.prompt, add_special_tokens=False)
+        tool_format = self.formats.tool_format(uses_generic_tools=rendered.uses_generic_tools)
+        form = self.formats.chat_form(request, rendered.prompt, tool_format)
+        if needs_guide(request):
+            form = replace(form, start_guide=self._guides.for_chat(request, rendered.prompt, tool_format))
+        return prompt, rendered.warnings, form
 
     def _rendered_chat(self, request: ChatRequest) -> RenderedChat:
         if self._template is None:
             raise missing_template_error()
+        source = (self._template.for_tools if request.tool_use.tools else self._template).source
         return render_chat(
             self._template,
             request.messages,
@@ -101,8 +119,8 @@ class Preparer:
             continue_final_message=request.continue_final_message,
             tool_use=request.tool_use,
             documents=request.documents,
-            template_kwargs=request.chat_template_kwargs,
-            is_strict=self._is_strict,
+            template_kwargs={**template_kwargs(request.reasoning, source), **request.chat_template_kwargs},
+            is_strict=self._settings.strict,
         )
 
     def _prompt_ids(self, prompt: str | tuple[int, ...], request: CompletionRequest) -> list[int]:
@@ -146,13 +164,13 @@ class Preparer:
         return engine_request, warning
 
 
-def _refuse_unwired(request: ChatRequest | CompletionRequest) -> None:
-    """Nothing is ignored in silence while the parts are put together."""
-    param = request.constraint.param if request.constraint else "repair" if request.is_repaired else None
-    if isinstance(request, ChatRequest) and request.tool_use.tools:
-        param = "tools"
-    if param is not None:
-        raise UnsupportedParameterError(f"{param} isn't supported by this model's back end yet.", param=param)
+def needs_guide(request: ChatRequest | CompletionRequest) -> bool:
+    """Whether something holds the answer, so that preparing it may take long."""
+    if request.constraint is not None:
+        return True
+    return isinstance(request, ChatRequest) and bool(
+        request.tool_use.callable_tools or request.reasoning.max_tokens is not None
+    )
 
 
 def _check_completion(request: CompletionRequest) -> None:

@@ -25,6 +25,12 @@ def parse_constraint(fields: Fields) -> Constraint | None:
     return given[0] if given else None
 
 
+def parse_repair(fields: Fields) -> dict[str, Any]:
+    """Our own fields: mend what the model writes, knowing the keys that it should have."""
+    keys = fields.strings("repair_keys")
+    return {"is_repaired": fields.boolean("repair", True if keys else None), "repair_keys": keys}
+
+
 # --- response_format ------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from inglenook.dialects.json_fields import Fields, as_token_id, decode_object, expected
-from inglenook.dialects.openai_constraints import parse_constraint
+from inglenook.dialects.openai_constraints import parse_constraint, parse_repair
 from inglenook.dialects.openai_fields import refuse_or_report, unsupported
 from inglenook.dialects.openai_messages import parse_documents, parse_messages
 from inglenook.dialects.openai_reasoning import parse_reasoning
@@ -72,7 +72,7 @@ def read_chat(fields: Fields, request_id: str) -> Parsed[ChatRequest]:
         priority=fields.integer("priority", 0),
         model_defaulted=_model_defaulted(fields),
         constraint=parse_constraint(fields),
-        **_repair(fields),
+        **parse_repair(fields),
         messages=parse_messages(fields),
         add_generation_prompt=opens_turn,
         continue_final_message=continues,
@@ -99,7 +99,7 @@ def parse_completion(body: bytes, request_id: str) -> Parsed[CompletionRequest]:
         priority=fields.integer("priority", 0),
         model_defaulted=_model_defaulted(fields),
         constraint=parse_constraint(fields),
-        **_repair(fields),
+        **parse_repair(fields),
         prompts=_prompts(fields),
         echo=fields.boolean("echo", False),
         add_special_tokens=fields.boolean("add_special_tokens", True),
@@ -118,13 +118,6 @@ def _parsed(fields: Fields, request: RequestT, call_form: CallForm) -> Parsed[Re
     options.get("include_obfuscation")  # padding against traffic analysis: of no use without TLS, which isn't ours
     unknown = refuse_or_report(fields.unread()) + tuple(options.name(key) for key in options.unread())
     return Parsed(request, stream, include_usage, unknown, call_form)
-
-
-def _repair(fields: Fields) -> dict[str, Any]:
-    """Our own fields: mend what the model writes, knowing the keys that it should have."""
-    keys = fields.strings("repair_keys")
-    is_repaired = fields.boolean("repair", None)
-    return {"is_repaired": True if keys and is_repaired is None else is_repaired, "repair_keys": keys}
 
 
 def _num_choices(fields: Fields) -> int:

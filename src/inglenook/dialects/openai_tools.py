@@ -39,8 +39,8 @@ def parse_tool_use(fields: Fields) -> tuple[ToolUse, CallForm]:
     named = _named_choice(choice)
     if named is not None:
         _check_known("tool_choice", [named], tools)
-        # As OpenAI and vLLM have it: who names the function knows that it is called.
-        return ToolUse(tools, "required", frozenset((named,)), is_parallel), CallForm(finish_reason="stop")
+        # As OpenAI and vLLM have it: one call; who names the function knows that it is called.
+        return ToolUse(tools, "required", frozenset((named,)), is_parallel=False), CallForm(finish_reason="stop")
     mode, allowed = _allowed_choice(choice)
     if allowed is not None:
         _check_known("tool_choice", sorted(allowed), tools)

@@ -17,11 +17,16 @@ class Detokenizer:
     """Gives every character once all of its bytes are there; what it gives, joined, is the tokenizer's decode().
 
     `is_continuation`: the tokens carry on a text, so that the space with which SentencePiece begins a word is kept
-    at the very beginning too.
+    at the very beginning too. `kept_ids`: special tokens that show all the same, since something reads them.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, *, skip_special_tokens: bool = True, is_continuation: bool = False
+        self,
+        tokenizer: Tokenizer,
+        *,
+        skip_special_tokens: bool = True,
+        is_continuation: bool = False,
+        kept_ids: frozenset[int] = frozenset(),
     ) -> None:
         rule = tokenizer.byte_rule
         if rule.kind == "other":
@@ -29,7 +34,7 @@ class Detokenizer:
                 "This tokenizer's decoder is neither byte-level nor SentencePiece's; it can't decode token by token."
             )
         self._tokenizer = tokenizer
-        self._skipped = tokenizer.special_ids if skip_special_tokens else frozenset[int]()
+        self._skipped = tokenizer.special_ids - kept_ids if skip_special_tokens else frozenset[int]()
         self._decoder = _utf8_decoder(errors="replace")
         self._leading = "keep" if is_continuation else rule.leading
 

@@ -31,6 +31,7 @@ class Tokenizer:
 
     `vocab_size` counts ids, holes included. `special_ids` are those that skip_special_tokens leaves out of texts.
     `special_tokens` holds what templates read: bos_token, eos_token, unk_token, pad_token, where the model has them.
+    `added_tokens` are those that are found in a text before it is split (name -> id), special or not.
     `end_of_turn_ids` are the ids at which a chat model's answer is complete.
     """
 
@@ -47,7 +48,8 @@ class Tokenizer:
         self.vocab_size = max(self._backend.get_vocab_size(), *(token_id + 1 for token_id in added), 0)
         self.bos_token_id = self._named_id("bos_token")
         self.eos_token_id = self._named_id("eos_token")
-        added_ids = {token.content: token_id for token_id, token in added.items()}
+        self.added_tokens: Mapping[str, int] = {token.content: token_id for token_id, token in added.items()}
+        added_ids = self.added_tokens
         ends = _END_OF_TURN & added_ids.keys()
         for present, name in _NOT_END_OF_TURN:
             if present <= added_ids.keys():

@@ -1,0 +1,40 @@
+"""Keywords of the Python API that are fields of OpenAI's requests -> fields of ChatRequest and GenerateRequest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inglenook.dialects.json_fields import Fields
+from inglenook.dialects.openai_constraints import parse_constraint, parse_repair
+from inglenook.dialects.openai_messages import parse_documents
+from inglenook.dialects.openai_reasoning import parse_reasoning
+from inglenook.dialects.openai_tools import parse_tool_use
+
+_CONSTRAINTS = frozenset(("response_format", "structured_outputs", "repair", "repair_keys"))
+_CHAT = _CONSTRAINTS | {
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "thinking_token_budget",
+    "chat_template_kwargs",
+    "documents",
+}
+
+
+def take_options(params: dict[str, Any], *, is_chat: bool) -> dict[str, Any]:
+    """Takes what it knows out of `params`. Raises InvalidRequestError, naming the keyword."""
+    names = _CHAT if is_chat else _CONSTRAINTS
+    fields = Fields({name: params.pop(name) for name in names & params.keys()})
+    options: dict[str, Any] = {"constraint": parse_constraint(fields), **parse_repair(fields)}
+    if is_chat:
+        template_kwargs = fields.object("chat_template_kwargs")
+        options["chat_template_kwargs"] = template_kwargs
+        options["tool_use"], _ = parse_tool_use(fields)
+        options["reasoning"] = parse_reasoning(fields, template_kwargs)
+        options["documents"] = parse_documents(fields)
+    return options
+
+
+def option_names(*, is_chat: bool) -> frozenset[str]:
+    return _CHAT if is_chat else _CONSTRAINTS
