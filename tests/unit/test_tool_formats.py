@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from fixtures.tool_cases import TOOLS
 from inglenook.errors import ConfigError, InvalidRequestError
+from inglenook.grammar.json_schema import prepare_schema
 from inglenook.text.tool_formats import generic, registry
 from inglenook.text.tool_formats.mistral import new_call_id
 from inglenook.text.tool_formats.schemas import arguments_schema, close_objects
@@ -129,6 +131,13 @@ def test_what_is_put_together_stays_open(schema: dict[str, object]) -> None:
 
 def test_arguments_are_an_object_even_if_the_schema_does_not_say_so() -> None:
     assert arguments_schema(Tool("f", {}, parameters={"properties": {"a": {}}}))["type"] == "object"
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_schemas_that_were_made_ready_stay_as_they_are(tool: Tool) -> None:
+    ready = prepare_schema(arguments_schema(tool), param="tools")
+    assert isinstance(ready, dict)
+    assert arguments_schema(replace(tool, parameters=ready)) == ready
 
 
 def test_a_schema_that_is_too_deep_is_the_clients_error() -> None:

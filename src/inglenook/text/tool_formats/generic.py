@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from inglenook.text.tool_formats import hermes
-from inglenook.text.tool_formats.schemas import arguments_schema
+from inglenook.text.tool_formats.schemas import too_deep
 from inglenook.types import Tool, ToolUse
 
 FORMAT = replace(hermes.FORMAT, name="generic", marks=())
@@ -50,7 +50,10 @@ def _described(tool: Tool) -> str:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
-    return json.dumps({**function, "parameters": arguments_schema(tool)}, ensure_ascii=False)
+    try:
+        return json.dumps({**function, "parameters": dict(tool.parameters)}, ensure_ascii=False)
+    except RecursionError:
+        raise too_deep(tool) from None
 
 
 def _call(name: str, arguments: Mapping[str, Any] | str | None = None, **_: Any) -> str:

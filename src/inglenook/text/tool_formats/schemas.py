@@ -20,16 +20,18 @@ _DEFINITIONS = ("$defs", "definitions")
 
 
 def arguments_schema(tool: Tool) -> dict[str, Any]:
-    """Always of an object; of one without members where the tool has no parameters."""
+    """Always of an object; of one without members where the tool has no parameters. Doing it twice changes nothing."""
     if not tool.parameters:
         return {"type": "object", "properties": {}, "additionalProperties": False}
     try:
         schema = close_objects(tool.parameters)
     except RecursionError:
-        raise InvalidRequestError(
-            f"The parameters of the tool {tool.name[:64]!r} are nested too deeply.", param="tools"
-        ) from None
+        raise too_deep(tool) from None
     return schema if "type" in schema or "$ref" in schema else {"type": "object", **schema}
+
+
+def too_deep(tool: Tool) -> InvalidRequestError:
+    return InvalidRequestError(f"The parameters of the tool {tool.name[:64]!r} are nested too deeply.", param="tools")
 
 
 def arguments_rule(tool: Tool, index: int) -> tuple[str, str]:
