@@ -53,6 +53,20 @@ def test_what_is_counted_is_what_is_used(server: Server, messages: Any) -> None:
     assert ids.choices[0].text == same.choices[0].message.content
 
 
+def test_tools_are_counted_too(server: Server) -> None:
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    tools: Any = [{"type": "function", "function": {"name": "weather", "parameters": parameters}}]
+    messages: Any = CHAT
+    answer = server.client().chat.completions.create(model="", messages=messages, tools=tools, max_tokens=1)
+    assert answer.usage is not None
+    shown = post(server, "/v1/chat/completions/render", {"messages": CHAT, "tools": tools})
+    assert answer.usage.prompt_tokens == shown["count"]
+    assert shown["count"] == post(server, "/tokenize", {"messages": CHAT, "tools": tools})["count"]
+    assert "weather" in shown["prompt"] and len(shown["warnings"]) == 1
+    with_none = {"messages": CHAT, "tools": tools, "tool_choice": "none"}
+    assert "weather" not in post(server, "/v1/chat/completions/render", with_none)["prompt"]
+
+
 def test_tokens_of_a_text(server: Server) -> None:
     text = "Café <|im_end|> 你好"
     plain = post(server, "/tokenize", {"prompt": text, "return_token_strs": True})

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fixtures.chat_templates import LLAMA3, MISTRAL_STRICT, MISTRAL_WITH_SYSTEM, QWEN3, SMOLLM2, TEMPLATES
 from fixtures.message_lists import WEATHER, call, chats, tool_use
 from inglenook.errors import InvalidRequestError
+from inglenook.text.chat_shape import shape_of
 from inglenook.text.chat_template import ChatTemplate
 from inglenook.text.normalize import RenderedChat, message_dicts, render_chat
 from inglenook.types import Message, ToolUse
@@ -99,6 +100,21 @@ def test_long_conversations_are_taken_too() -> None:
     assert rendered.prompt.count("[u]") == 201
     assert rendered.warnings == ()
     assert render(SYSTEM_FIRST_ONLY, [*chat[:200], *messages("u: Ha"), *chat[200:]]).warnings
+
+
+@pytest.mark.parametrize("turns", [("u",), ("u", "a"), ("u", "a", "t")])
+def test_shapes_of_long_conversations_are_few_and_keep_even_places_even(turns: tuple[str, ...]) -> None:
+    roles = {"u": "user", "a": "assistant", "t": "tool"}
+    shapes = set()
+    for repeats in range(1, 40):
+        chat = [{"role": roles[turn], "content": "x"} for turn in turns * repeats]
+        shape = shape_of(
+            chat, has_tools=False, has_documents=False, opens_turn=True, continues=False, kwargs={}
+        ).messages
+        assert (len(chat) - len(shape)) % 2 == 0
+        assert [m.role for m in shape] == [m["role"] for m in chat[: len(shape)]]
+        shapes.add(shape)
+    assert len(shapes) <= 6
 
 
 # --- roles and their order -------------------------------------------------------------------------
@@ -279,6 +295,42 @@ def test_results_without_an_id_are_matched_by_name_and_order() -> None:
     assert any("matched" in warning for warning in rendered.warnings)
 
 
+def test_results_without_an_id_go_to_the_call_of_their_name() -> None:
+    chat = [
+        *messages("u: Go"),
+        calling(call("f"), call("g")),
+        Message("tool", "G", name="g"),
+        Message("tool", "F", name="f"),
+    ]
+    rendered = render(CALLS_STRICT, chat)
+    assert "[CALL call00000 f][RESULT call00000 F][CALL call00001 g][RESULT call00001 G]" in rendered.prompt
+
+
+def test_ids_that_carry_the_name() -> None:
+    """Kimi's templates write the id of a call, and no name."""
+    source = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content or '' }}{% for c in m.tool_calls or [] %}"
+        "[{{ c.id }} {{ c.function.arguments }}]{% endfor %}{{ ' of ' ~ m.tool_call_id if m.tool_call_id }}{% endfor %}"
+    )
+    chat = [
+        *messages("u: Go"),
+        calling(call("f", "call_1", x=1)),
+        Message("tool", "F", extra={"tool_call_id": "call_1"}),
+    ]
+    rendered = render(source, chat)
+    assert rendered.prompt == '<user>Go<assistant>[functions.f:0 {"x": 1}]<tool>F of functions.f:0'
+    assert len(rendered.warnings) == 1
+    kept = render(source, [*chat[:1], calling(call("f", "functions.f:7")), *chat[1:]])
+    assert "[functions.f:7 {}]" in kept.prompt
+
+
+def test_the_template_for_tools_where_there_are_some() -> None:
+    template = ChatTemplate("usual {{ messages[0].content }}", TOKENS, tool_use="{{ tools }} {{ messages[0].content }}")
+    assert render_chat(template, messages("u: Hi")).prompt == "usual Hi"
+    with_tools = render_chat(template, messages("u: Hi"), tool_use=WEATHER)
+    assert with_tools.prompt.startswith("[{") and with_tools.warnings == ()
+
+
 def test_ids_parallel_calls_and_what_is_said_beside_them() -> None:
     chat = [
         *messages("u: Go"),
@@ -373,6 +425,8 @@ def test_template_kwargs() -> None:
     source = "{{ messages[0].content }}{{ x }}{{ add_generation_prompt }}{{ self is defined }}{{ template }}"
     kwargs = {"x": 1, "add_generation_prompt": False, "self": 2, "template": 3}
     assert render(source, messages("u: Hi"), template_kwargs=kwargs).prompt == "Hi1FalseTrue3"
+    own = "{{ messages[0].content }}{{ tools }}{{ documents }}"
+    assert render(own, messages("u: Hi"), template_kwargs={"tools": "T", "documents": "D"}).prompt == "HiTD"
     with pytest.raises(InvalidRequestError) as error:
         render(source, messages("u: Hi"), template_kwargs={"messages": []})
     assert error.value.param == "chat_template_kwargs"

@@ -64,7 +64,9 @@ def render_chat(
         if is_strict and attempt.warnings:
             raise _forbidden(attempt.warnings, refusal)
         try:
-            prompt = template.render(attempt.chat, tools=attempt.tools, documents=attempt.documents, **options)
+            prompt = template.render(
+                attempt.chat, **{"tools": attempt.tools, "documents": attempt.documents, **options}
+            )
         except TemplateRefusedError as error:
             refusal = refusal or error
             continue
