@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from inglenook.backends.formats import Formats
@@ -11,6 +12,7 @@ from inglenook.errors import InvalidRequestError
 from inglenook.grammar.body import Body
 from inglenook.grammar.compiler import GrammarCompiler
 from inglenook.grammar.constraint import constraint_body
+from inglenook.grammar.json_schema import prepare_schema
 from inglenook.grammar.response import Reasoning, response_grammar
 from inglenook.grammar.thinking import ThinkingBudget
 from inglenook.grammar.vocabulary import Vocabulary
@@ -18,7 +20,8 @@ from inglenook.lark import CallBlock, Lark, literal
 from inglenook.text.output import ToolFormat
 from inglenook.text.tokenizer import Tokenizer
 from inglenook.text.tool_formats import registry
-from inglenook.types import ChatRequest, CompletionRequest, Constraint, Tool
+from inglenook.text.tool_formats.schemas import arguments_schema
+from inglenook.types import ChatRequest, CompletionRequest, Constraint, Tool, ToolUse
 
 
 class AnswerGuides:
@@ -48,14 +51,14 @@ class AnswerGuides:
     def for_chat(self, request: ChatRequest, prompt: str, tool_format: ToolFormat) -> StartGuide | None:
         """Blocks while it compiles. Raises InvalidRequestError, naming the field, for what can't be enforced."""
         use, constraint = request.tool_use, request.constraint
-        tools = use.callable_tools
+        tools = _ready_tools(use)
         reasoning = self._reasoning(request, prompt)
         budget = self._budget(request, reasoning)
         if not tools and constraint is None and budget is None:
             return None
         # A model that was never taught to call doesn't know when to stop, either: the first call is what was asked for.
         is_parallel = use.is_parallel and not (use.mode == "required" and tool_format.name == registry.GENERIC)
-        blocks = self._blocks(tools, tool_format, is_parallel=is_parallel)
+        blocks = self._blocks(list(tools.values()), tool_format, is_parallel=is_parallel)
         body = None if constraint is None else self._body(constraint)
         write = partial(
             response_grammar,
@@ -68,7 +71,7 @@ class AnswerGuides:
         try:
             compiled = self._compiler.compile(write(body=body, blocks=blocks), param=param)
         except InvalidRequestError:
-            self._name_tool(request, tool_format)
+            self._name_tool(tools, tool_format)
             raise
         return partial(compiled.start, budget)
 
@@ -101,9 +104,25 @@ class AnswerGuides:
         begin, end = (literal(text, self._special_tokens) for text in (known.answer_begin, known.answer_end))
         return Body(Lark(f"{begin} ({body.lark.expression}) {end}".strip(), body.lark.rules), body.grammars)
 
-    def _name_tool(self, request: ChatRequest, tool_format: ToolFormat) -> None:
+    def _name_tool(self, tools: Mapping[str, Tool], tool_format: ToolFormat) -> None:
         """Raise the error that names the tool whose parameters can't be enforced, if it is one of them alone."""
-        for index, tool in enumerate(request.tool_use.tools):
+        for param, tool in tools.items():
             blocks = self._blocks([tool], tool_format, is_parallel=False)
             grammar = response_grammar(blocks=blocks, mode="required", special_tokens=self._special_tokens)
-            self._compiler.compile(grammar, param=f"tools[{index}].function.parameters")
+            self._compiler.compile(grammar, param=param)
+
+
+def _ready_tools(use: ToolUse) -> dict[str, Tool]:
+    """The tools that may be called, by the field of their parameters, which are as grammars take them.
+
+    Raises InvalidRequestError with that field for what can't be enforced.
+    """
+    ready = {}
+    names = {tool.name for tool in use.callable_tools}
+    for index, tool in enumerate(use.tools):
+        if tool.name in names:
+            param = f"tools[{index}].function.parameters"
+            schema = prepare_schema(arguments_schema(tool), param=param)
+            assert isinstance(schema, dict)
+            ready[param] = replace(tool, parameters=schema)
+    return ready
