@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from fixtures.served import Served, serve
 from fixtures.tool_cases import TOOLS, ToolCase, all_cases, canonical_cases
 from fixtures.tool_cases.vocabulary import byte_tokenizer
 from inglenook.text.tool_formats import registry
 from inglenook.text.tool_formats.schemas import arguments_schema
 
-if TYPE_CHECKING:
-    from conftest import Served
-
-Serve = Callable[..., "Served"]
 DEFINITIONS: Any = [dict(tool.definition) for tool in TOOLS]
 QUESTION: Any = [{"role": "user", "content": "Hi"}]
 WITH_CALLS = [case for case in canonical_cases() if case.calls and not case.is_cut]
 
 
-def serve_case(serve: Serve, case: ToolCase, **settings: Any) -> Served:
+def serve_case(case: ToolCase, **settings: Any) -> Served:
     tokenizer = byte_tokenizer(registry.find(case.format).special_tokens)
     served = serve(tokenizer, [case.text], tool_call_parser=case.format, **settings)
     served.engine.is_guided = case.is_canonical
@@ -82,8 +78,8 @@ def check_shape(chunks: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.id)
-async def test_whole(serve: Serve, case: ToolCase) -> None:
-    served = serve_case(serve, case)
+async def test_whole(case: ToolCase) -> None:
+    served = serve_case(case)
     answer = await served.client.chat.completions.create(**asked(served, case))
     check(answer.choices[0], case)
     assert (answer.choices[0].message.content is None) == (bool(case.calls) and not case.content)
@@ -92,9 +88,9 @@ async def test_whole(serve: Serve, case: ToolCase) -> None:
 
 @pytest.mark.parametrize("step", [1, 7])
 @pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.id)
-async def test_stream(serve: Serve, case: ToolCase, step: int) -> None:
+async def test_stream(case: ToolCase, step: int) -> None:
     """Byte by byte, since the vocabulary has nothing longer than the families' marks; and several at a time."""
-    served = serve_case(serve, case, step=step)
+    served = serve_case(case, step=step)
     async with served.client.chat.completions.stream(**asked(served, case)) as stream:
         async for _ in stream:
             pass
@@ -104,24 +100,21 @@ async def test_stream(serve: Serve, case: ToolCase, step: int) -> None:
             check(stream.current_completion_snapshot.choices[0], case)
         else:
             check((await stream.get_final_completion()).choices[0], case)
-    body = asked(served, case, stream=True)
-    text = (await served.http.post("/chat/completions", json=body)).text
-    check_shape([json.loads(event[6:]) for event in text.split("\n\n") if event.startswith("data: {")])
+    check_shape(await served.chunks(asked(served, case)))
 
 
 @pytest.mark.parametrize("case", WITH_CALLS, ids=lambda case: case.id)
-async def test_no_token_is_lost(serve: Serve, case: ToolCase) -> None:
-    served = serve_case(serve, case)
-    text = (await served.http.post("/chat/completions", json=asked(served, case, logprobs=True, stream=True))).text
-    chunks = [json.loads(event[6:]) for event in text.split("\n\n") if event.startswith("data: {")]
+async def test_no_token_is_lost(case: ToolCase) -> None:
+    served = serve_case(case)
+    chunks = await served.chunks(asked(served, case, logprobs=True))
     logprobs = [chunk["choices"][0]["logprobs"] for chunk in chunks]
     tokens = [bytes(token["bytes"]) for entry in logprobs if entry for token in entry["content"]]
     assert b"".join(tokens) == case.text.encode()
 
 
 @pytest.mark.parametrize("case", WITH_CALLS, ids=lambda case: case.id)
-async def test_none_means_none(serve: Serve, case: ToolCase) -> None:
-    served = serve_case(serve, case)
+async def test_none_means_none(case: ToolCase) -> None:
+    served = serve_case(case)
     answer = await served.client.chat.completions.create(**asked(served, case, tool_choice="none"))
     assert answer.choices[0].message.tool_calls is None
     assert answer.choices[0].finish_reason == "stop"
@@ -129,9 +122,9 @@ async def test_none_means_none(serve: Serve, case: ToolCase) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("name", registry.names())
-async def test_the_older_form(serve: Serve, name: str, stream: bool) -> None:
+async def test_the_older_form(name: str, stream: bool) -> None:
     case = next(case for case in WITH_CALLS if case.format == name and len(case.calls) == 1)
-    served = serve_case(serve, case)
+    served = serve_case(case)
     body = asked(served, case, functions=[tool["function"] for tool in DEFINITIONS])
     del body["tools"]
     if stream:
@@ -150,9 +143,9 @@ async def test_the_older_form(serve: Serve, name: str, stream: bool) -> None:
     assert reason == "function_call"
 
 
-async def test_each_choice_has_its_own_parser(serve: Serve) -> None:
+async def test_each_choice_has_its_own_parser() -> None:
     cases = [case for case in WITH_CALLS if case.format == "hermes"][:2]
-    served = serve_case(serve, cases[0])
+    served = serve_case(cases[0])
     served.engine.texts = [case.text for case in cases]
     body = asked(served, cases[0], n=2, max_tokens=1000)
     async with served.client.chat.completions.stream(**body) as stream:

@@ -12,6 +12,7 @@ from inglenook.errors import InvalidRequestError
 from inglenook.grammar.body import Body
 from inglenook.grammar.compiler import GrammarCompiler
 from inglenook.grammar.constraint import constraint_body
+from inglenook.grammar.free_text import free_text
 from inglenook.grammar.json_schema import prepare_schema
 from inglenook.grammar.response import Reasoning, response_grammar
 from inglenook.grammar.thinking import ThinkingBudget
@@ -22,6 +23,8 @@ from inglenook.text.tokenizer import Tokenizer
 from inglenook.text.tool_formats import registry
 from inglenook.text.tool_formats.schemas import arguments_schema
 from inglenook.types import ChatRequest, CompletionRequest, Constraint, Tool, ToolUse
+
+_LINE_ENDS = r"/\n{0,2}/"
 
 
 class AnswerGuides:
@@ -59,7 +62,7 @@ class AnswerGuides:
         # A model that was never taught to call doesn't know when to stop, either: the first call is what was asked for.
         is_parallel = use.is_parallel and not (use.mode == "required" and tool_format.name == registry.GENERIC)
         blocks = self._blocks(list(tools.values()), tool_format, is_parallel=is_parallel)
-        body = None if constraint is None else self._body(constraint)
+        body = self._framed_text() if constraint is None else self._framed(self._content(constraint))
         write = partial(
             response_grammar,
             reasoning=reasoning,
@@ -95,14 +98,26 @@ class AnswerGuides:
     def _blocks(self, tools: Sequence[Tool], tool_format: ToolFormat, *, is_parallel: bool) -> tuple[CallBlock, ...]:
         return tool_format.blocks(tools, self._special_tokens, is_parallel=is_parallel) if tools else ()
 
-    def _body(self, constraint: Constraint) -> Body:
-        """What stands around the answer's content in this family is the grammar's, too."""
-        body = constraint_body(constraint, self._special_tokens)
+    def _content(self, constraint: Constraint) -> Body:
+        return constraint_body(constraint, self._special_tokens)
+
+    def _framed_text(self) -> Body | None:
+        """Free text in special tokens, which no free text holds by itself; None where the family has no such frame."""
+        known = self._formats.reasoning
+        if known is None or not any(name in known.answer_begin for name in self._special_tokens):
+            return None
+        return self._framed(Body(free_text("plain", (), self._special_tokens, is_repeated=False)))
+
+    def _framed(self, body: Body) -> Body:
+        """The answer's content with what may stand around it in this family."""
         known = self._formats.reasoning
         if known is None or not known.answer_begin:
             return body
         begin, end = (literal(text, self._special_tokens) for text in (known.answer_begin, known.answer_end))
-        return Body(Lark(f"{begin} ({body.lark.expression}) {end}".strip(), body.lark.rules), body.grammars)
+        frame = f"({begin} {_LINE_ENDS})? {body.lark.expression}" + (
+            f" ({_LINE_ENDS} {end} {_LINE_ENDS})?" if end else ""
+        )
+        return Body(Lark(f"({frame})", body.lark.rules), body.grammars)
 
     def _name_tool(self, tools: Mapping[str, Tool], tool_format: ToolFormat) -> None:
         """Raise the error that names the tool whose parameters can't be enforced, if it is one of them alone."""
