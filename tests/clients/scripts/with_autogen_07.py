@@ -1,5 +1,6 @@
 """autogen-agentchat 0.7 with autogen-ext's OpenAI client."""
 
+import json
 import os
 from typing import Annotated, Literal
 
@@ -7,7 +8,9 @@ from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.messages import ModelClientStreamingChunkEvent, StructuredMessage, ToolCallExecutionEvent
 from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat
+from autogen_core import CancellationToken
 from autogen_core.models import ModelInfo, UserMessage
+from autogen_core.tools import FunctionTool
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 from pydantic import BaseModel, Field
 
@@ -60,16 +63,30 @@ async def stream(question):
     return {"pieces": pieces, "whole": last.messages[-1].content}
 
 
-async def currency(question, is_streamed=False, tool_choice=None, reflect=True):
+async def required_call(question):
+    """One answer that has to be a call, and what comes of running it. (Agents leave the choice to the model.)"""
+    calculator = FunctionTool(currency_calculator, description="Currency exchange calculator.")
+    result = await model_client(max_tokens=200).create(
+        [UserMessage(content=question, source="user")], tools=[calculator], tool_choice="required"
+    )
+    outcomes = [
+        {
+            "name": call.name,
+            "id": call.id,
+            "result": await calculator.run_json(json.loads(call.arguments), CancellationToken()),
+        }
+        for call in result.content
+    ]
+    return {"calls": outcomes, "finish": result.finish_reason}
+
+
+async def currency(question, is_streamed=False):
     """An agent with the currency tool: what it called, what that gave, what it said."""
-    client = model_client(max_tokens=200)
-    if tool_choice is not None:
-        client._create_args["tool_choice"] = tool_choice
     agent = AssistantAgent(
         "assistant",
-        client,
+        model_client(max_tokens=200),
         tools=[currency_calculator],
-        reflect_on_tool_use=reflect,
+        reflect_on_tool_use=True,
         model_client_stream=is_streamed,
         system_message="Use the tools.",
     )
