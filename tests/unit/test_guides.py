@@ -24,6 +24,8 @@ from inglenook.engine.engine import Engine
 from inglenook.engine.guided import cut_draft
 from inglenook.engine.request import EngineRequest
 from inglenook.engine.scheduler import MAX_FORCED_TOKENS
+from inglenook.engine.sequence import Sequence
+from inglenook.engine.speculative.speculator import Speculator
 from inglenook.errors import EngineError, InvalidRequestError
 
 PROMPT = [3, 1, 4, 1, 5, 9, 2, 6]
@@ -212,6 +214,37 @@ def test_right_drafts_are_taken_with_a_guide() -> None:
     assert (tokens_of(outputs), outputs[-1].finish_reason) == continuation(request, 64)
     assert runner.steps == [[("r", 0, 8)], [("r", 8, 6)], [("r", 14, 5 + 3)], [("r", 22, 5)]]
     assert engine.stats().num_accepted_tokens == engine.stats().num_draft_tokens == 12
+
+
+class Silent(Oracle):
+    """Has nothing to propose."""
+
+    def chances(self, sequence: Sequence, limit: int) -> list[float]:
+        return []
+
+
+@pytest.mark.parametrize("logprobs", [None, 0])
+def test_what_is_forced_is_no_speculation_and_no_measure_of_it(logprobs: int | None) -> None:
+    speculator = Speculator(Silent(), max_rows=8, max_draft_tokens=4)
+    measured: list[int] = []
+    speculator._times.add = lambda num_rows, seconds: measured.append(num_rows)  # type: ignore[method-assign]
+    engine, _ = make_engine(speculator=speculator)
+    engine.add(make_request("r", PROMPT, 30, start_guide=parts({20}, RUN, {22}, {24}), logprobs=logprobs))
+    run_all(engine)
+    assert (engine.stats().num_drafts, engine.stats().num_draft_tokens) == (0, 0)
+    assert measured == ([1] if logprobs is None else [5, 1])  # with log-probabilities its rows are those of drafts
+
+
+def test_a_preempted_sequence_is_a_prompt_again() -> None:
+    engine, _ = make_engine(num_blocks=10, block_size=4, enable_prefix_caching=False)
+    for name in "ab":
+        guide = parts(*[part for _ in range(9) for part in ({20}, RUN)])
+        engine.add(make_request(name, [*PROMPT, ord(name) % 50], 30, start_guide=guide))
+    while engine.stats().num_preemptions == 0:
+        engine.step()
+    (waiting,) = engine.scheduler.waiting
+    assert not waiting.is_decoding
+    assert len(run_all(engine)) == 2
 
 
 # --- failures ---------------------------------------------------------------------------------------
