@@ -22,8 +22,8 @@ from inglenook.grammar.vocabulary import Vocabulary
 from inglenook.lark import CallBlock, Lark, json_value
 from inglenook.types import Constraint
 
-NUM_TOKENS = 96  # of each answer, at most
-NUM_RUNS = 7
+NUM_TOKENS = 64  # of each answer, at most
+NUM_RUNS = 11  # of each kind, in turns
 SETTINGS = {"max_model_len": 1024}
 
 _TEXT = {"type": "string", "maxLength": 40}
@@ -133,6 +133,6 @@ STRUCTURED = (
     _workload("json-schema-16", lambda grammars: grammars.schema(PEOPLE), 16, NUM_TOKENS),
     _workload("json-strings-16", lambda grammars: grammars.schema(WORDS), 16, NUM_TOKENS),
     _workload("json-invoice-1", lambda grammars: grammars.schema(INVOICE), 1, 256),
-    _workload("json-invoice-16", lambda grammars: grammars.schema(INVOICE), 16, 128),
+    _workload("json-invoice-16", lambda grammars: grammars.schema(INVOICE), 16, NUM_TOKENS),
     _workload("unused-tools-16", Grammars.unused_tools, 16, NUM_TOKENS),
 )
