@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from functools import cache, partial
 from typing import Literal
 
@@ -23,6 +24,8 @@ from inglenook.text.tool_formats.schemas import arguments_schema
 
 CASES = canonical_cases()
 FORMATS = sorted({case.format for case in CASES})
+AT_BEGINNING = ("functionary_v3.2", "pythonic")
+ENDINGS = ("\n</parameter>\n", "</parameter>\n", "</arg_value>\n", "</arg_value>")  # of values without quotation marks
 each_format = pytest.mark.parametrize("name", FORMATS)
 
 
@@ -63,6 +66,10 @@ class Writer:
         closing = {*b'"}],', self._end}
         ids: list[int] = []
         while len(ids) < 4000:
+            ending = self._tokenizer.encode(chance.choice(ENDINGS), add_special_tokens=False)
+            if chance.random() < 0.1 and self._guide.count_allowed(ending) == len(ending):
+                self._guide.accept(ending)
+                ids += ending
             if self._guide.is_finished:
                 return self._tokenizer.decode(ids, skip_special_tokens=False)
             self._guide.fill_mask(mask)
@@ -110,20 +117,19 @@ def cased(name: str, case_name: str) -> ToolCase:
 @each_format
 def test_arguments_are_held_to_the_schema(name: str, mode: Literal["auto", "required"]) -> None:
     text = cased(name, "a call").text
-    for right, wrong in (("celsius", "kelvin"), ("days", "nights"), ("3}", '"3"}'), ("weather", "whether")):
-        if right == "weather" and name == "functionary_v3.2" and mode == "auto":
-            continue  # an answer that doesn't begin with a recipient is text
-        broken = text.replace(right, wrong)
-        assert broken != text
-        common = next(i for i, pair in enumerate(zip(right, wrong, strict=False)) if len(set(pair)) > 1)
-        assert Writer(name, mode).num_allowed(broken) == broken.index(wrong) + common
+    for right, wrong in (("celsius", "kelvin"), ("days", "nights"), ("3", "x"), ("weather", "whether")):
+        if right == "weather" and name in AT_BEGINNING and mode == "auto":
+            continue  # an answer that doesn't begin with a known name is text
+        broken = re.sub(rf"(?<![\dA-Z]){right}(?!\w)|{right}(?=_)|(?<=_){right}", wrong, text)
+        num_right = next(index for index, pair in enumerate(zip(text, broken, strict=False)) if len(set(pair)) > 1)
+        assert Writer(name, mode).num_allowed(broken) == num_right
 
 
 @each_format
 def test_one_call_where_calls_are_not_parallel(name: str) -> None:
     several = cased(name, "several calls").text
     assert Writer(name).num_allowed(several) == len(several)
-    assert Writer(name, is_parallel=False).num_allowed(several) < len(several) / 2 + 40
+    assert Writer(name, is_parallel=False).num_allowed(several) <= several.index("get_weather_alerts")
     alone = cased(name, "a call").text
     for mode in ("auto", "required"):
         writer = Writer(name, mode, is_parallel=False)

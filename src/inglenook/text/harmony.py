@@ -15,6 +15,7 @@ END, CALL, RETURN = "<|end|>", "<|call|>", "<|return|>"
 ENDS = (END, CALL, RETURN)
 SPECIAL_TOKENS = frozenset((START, CHANNEL, MESSAGE, CONSTRAIN, *ENDS))
 
+_ROLE = f"{START}assistant"
 _STARTS = (START, CHANNEL, MESSAGE, " to=")
 _CHANNEL_NAME = re.compile(r"<\|channel\|>\s*(\w+)")
 _RECIPIENT = re.compile(r"\bto=([^\s<]+)")
@@ -27,18 +28,23 @@ class Header:
 
 
 def read_header(reader: AnswerReader) -> Reading[Header | None]:
-    """Go past a header that comes next, which stays held. None where there is none; then nothing was read."""
-    if (yield from reader.take_one(*_STARTS)) is not None:
-        reader.rewind()
-        text = ""
-        if (first := (yield from reader.take_one(START, CHANNEL))) is not None:
-            text = first
-        text += yield from reader.text_before(MESSAGE, START, *ENDS, "\n")
-        if (yield from reader.take(MESSAGE)):
-            channels, recipients = _CHANNEL_NAME.findall(text), _RECIPIENT.findall(text)
+    """Go past a header that comes next, which stays held. None where there is none; then nothing was read.
+
+    <|start|>assistant is one even if text follows at once.
+    """
+    begun = yield from reader.take_one(_ROLE, *_STARTS)
+    if begun is None:
+        return None
+    behind = reader.position if begun == _ROLE else 0
+    reader.rewind(behind)
+    first = yield from reader.take_one(*_STARTS)
+    if first is not None:
+        text = "" if first == MESSAGE else (yield from reader.text_before(MESSAGE, START, *ENDS, "\n"))
+        if first == MESSAGE or (yield from reader.take(MESSAGE)):
+            channels, recipients = _CHANNEL_NAME.findall(first + text), _RECIPIENT.findall(first + text)
             return Header(channels[-1] if channels else "", recipients[-1] if recipients else "")
-        reader.rewind()
-    return None
+        reader.rewind(behind)
+    return Header("", "") if behind else None
 
 
 def body_piece(reader: AnswerReader) -> Reading[str]:

@@ -113,18 +113,18 @@ def read_call(reader: AnswerReader, names: Collection[str]) -> Reading[bool]:
     return True
 
 
-def read_arguments(reader: AnswerReader, name: str) -> Reading[bool]:
+def read_arguments(reader: AnswerReader, name: str, call_id: str | None = None) -> Reading[bool]:
     """Begin a call with the JSON value that comes: an object, a string of JSON, or null for none. Was it whole?"""
     first = yield from reader.peek()
     if first == "{":
-        reader.begin_call(name)
+        reader.begin_call(name, call_id)
         return (yield from reader.pass_arguments(read_value(reader)))
     if first == '"':
-        reader.begin_call(name)
+        reader.begin_call(name, call_id)
         return (yield from _read_quoted_arguments(reader))
     if not (yield from reader.take("null")):
         return False
-    reader.begin_call(name)
+    reader.begin_call(name, call_id)
     reader.add_arguments("{}")
     return True
 

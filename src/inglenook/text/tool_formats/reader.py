@@ -40,6 +40,7 @@ class AnswerReader:
         self._is_apart = True  # no content since the beginning, or since a call
         self._content: list[str] = []
         self._calls: list[ToolCallDelta] = []
+        self._ids: set[str] = set()
         self.position = 0  # in the held text: what comes next
         self.num_calls = 0
         self.num_drops = 0  # how often held text was found to be the format's
@@ -159,10 +160,13 @@ class AnswerReader:
     def rewind(self, position: int = 0) -> None:
         self.position = position
 
-    def begin_call(self, name: str) -> None:
-        """A call begins; what was read up to here was the format's."""
+    def begin_call(self, name: str, call_id: str | None = None) -> None:
+        """A call begins; what was read up to here was the format's. `call_id`: what the model calls it."""
         self.drop()
-        self._calls.append(ToolCallDelta(self.num_calls, self._new_id(), name))
+        if call_id is None or call_id in self._ids:
+            call_id = self._new_id()
+        self._ids.add(call_id)
+        self._calls.append(ToolCallDelta(self.num_calls, call_id, name))
         self.num_calls += 1
         self._is_apart = True
 
@@ -227,6 +231,8 @@ def read_calls(reader: AnswerReader, ways: Mapping[str, Callable[[], Reading[Non
         yield from reader.spaces()
         yield from at_beginning()
         reader.rewind()
+    if not ways:
+        return
     while mark := (yield from reader.content_before(*ways)):
         num_drops, behind = reader.num_drops, reader.position
         yield from ways[mark]()

@@ -23,6 +23,19 @@ class _Entry:
 
 # The most distinctive first: the first that matches is the model's. GENERIC is for what no other knows.
 _ENTRIES = (
+    _Entry("openai", "openai", aliases=("gpt-oss", "gpt_oss", "harmony")),
+    _Entry("kimi_k2", "kimi"),
+    _Entry("deepseek_v3", "deepseek", "V3", ("deepseekv3", "deepseek_r1")),
+    _Entry("deepseek_v31", "deepseek", "V31", ("deepseekv31",)),
+    _Entry("minimax_m2", "minimax"),
+    _Entry("seed_oss", "qwen3_coder", "SEED_OSS"),
+    _Entry("glm47", "glm", "GLM47"),
+    _Entry("glm45", "glm", "GLM45", ("glm",)),
+    _Entry("qwen3_coder", "qwen3_coder", aliases=("qwen3_xml", "step3p5", "nemotron_v3")),
+    _Entry("llama4_pythonic", "pythonic", "LLAMA4"),
+    _Entry("lfm2", "pythonic", "LFM2"),
+    _Entry("olmo3", "pythonic", "OLMO3"),
+    _Entry("pythonic", "pythonic"),
     _Entry("mistral_call_id", "mistral", "CALL_ID"),
     _Entry("mistral_args", "mistral", "ARGS"),
     _Entry("mistral_list", "mistral", "LIST"),
