@@ -45,7 +45,8 @@ class _Harmony:
         for index, tool in enumerate(tools):
             rule, written = arguments_rule(tool, index)
             rules.append(written)
-            end = f"{kind} {text(MESSAGE)} {rule} {text(CALL)}"
+            # Where the mark that ends a call ends the answer too, it is no part of the grammar.
+            end = f"{kind} {text(MESSAGE)} {rule} ({text(CALL)})?"
             behind_channel.append(f"{text(tool.name)} {end}")
             behind_role.append(f"{text(f'{tool.name}{CHANNEL}commentary')} {end}")
         return (
