@@ -74,7 +74,7 @@ def _read(reader: AnswerReader, names: Collection[str]) -> Reading[None]:
             if (yield from read_arguments(reader, name)):
                 reader.drop()
                 yield from reader.spaces()
-                if (yield from reader.take_one(*ENDS)) is not None:
+                if (yield from reader.take_one(*ENDS)) is not None or (yield from reader.peek()) in ("", "<"):
                     reader.drop()
                 reader.rewind()
                 continue
