@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.chat_templates import QWEN3
 from fixtures.server_process import Server, start_server
 
 HERE = Path(__file__).parent
@@ -101,6 +102,14 @@ def scripted_server(default_model: str, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def strict_scripted_server(default_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServer]:
     yield from _scripted(tmp_path_factory.mktemp("strict"), default_model, *STRICT)
+
+
+@pytest.fixture(scope="session")
+def thinking_scripted_server(default_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServer]:
+    """With a template of a family that thinks and calls: Qwen 3."""
+    folder = tmp_path_factory.mktemp("thinking")
+    (folder / "template.jinja").write_text(QWEN3)
+    yield from _scripted(folder, default_model, "--chat-template", str(folder / "template.jinja"))
 
 
 def _scripted(folder: Path, *arguments: str) -> Iterator[ScriptedServer]:

@@ -52,6 +52,11 @@ async def create(question):
     return {"text": result.content, "finish": result.finish_reason, "tokens": num_tokens}
 
 
+async def think(question):
+    result = await model_client().create([UserMessage(content=question, source="user")])
+    return {"text": result.content, "thought": result.thought}
+
+
 async def stream(question):
     """The pieces of an agent's answer, and its message at the end."""
     agent = AssistantAgent("assistant", model_client(max_tokens=24), model_client_stream=True)
