@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from inglenook.errors import InvalidRequestError
 from inglenook.grammar.guide import TokenGuide
+from inglenook.grammar.large_stack import on_large_stack
 from inglenook.grammar.thinking import ThinkingBudget, ThinkingCounter
 from inglenook.grammar.vocabulary import Vocabulary
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 MAX_CACHED = 256
 MAX_GRAMMAR_CHARACTERS = 4_000_000
 MAX_REASON_CHARACTERS = 400
+WARM_STEPS = 6
+MAX_WARM_FORCED = 100
 
 
 class CompiledGrammar:
@@ -71,7 +74,7 @@ class GrammarCompiler:
             self._cache.move_to_end(key)
         if is_mine:
             try:
-                future.set_result(self._compile(grammar))
+                future.set_result(on_large_stack(lambda: self._compile(grammar)))
             except BaseException as error:
                 with self._lock:
                     self._cache.pop(key, None)
@@ -90,16 +93,30 @@ class GrammarCompiler:
         limits = LLParserLimits(
             initial_lexer_fuel=1_000_000,
             step_lexer_fuel=200_000,
-            step_max_items=50_000,
+            step_max_items=20_000,
             max_lexer_states=50_000,
             max_grammar_size=500_000,
             verbose_errors=False,
         )
         matcher = LLMatcher(self.vocabulary.tokenizer, grammar, log_level=0, limits=limits)
-        if not matcher.is_error():
-            # The first mask shows what is too complex, and fills the tables that all copies share.
-            matcher.compute_bitmask()
-        return _reason(matcher.get_error()) if matcher.is_error() else matcher
+        error = matcher.get_error() or _first_steps(matcher, self.vocabulary)
+        return _reason(error) if error else matcher
+
+
+def _first_steps(matcher: LLMatcher, vocabulary: Vocabulary) -> str:
+    """Go some way into the grammar: what is too complex shows, and the tables are filled that all copies share.
+
+    Returns what went wrong.
+    """
+    matcher = matcher.deep_copy()
+    for _ in range(WARM_STEPS):
+        mask = int.from_bytes(matcher.compute_bitmask(), "little")
+        forced = matcher.compute_ff_tokens()[:MAX_WARM_FORCED]
+        if matcher.is_error() or matcher.is_stopped() or not mask:
+            break
+        if not matcher.consume_tokens(forced or [(mask & -mask).bit_length() - 1]):
+            break
+    return matcher.get_error()
 
 
 def _reason(error: str) -> str:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from inglenook.errors import InvalidRequestError
-from inglenook.grammar.patterns import PatternError, rust_pattern, unanchored
+from inglenook.grammar.patterns import MAX_WRITTEN_OUT, PatternError, rust_pattern, unanchored, written_out
 from inglenook.lark import Lark, json_value
-
-MAX_PATTERN_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,12 @@ def regex(pattern: Any, name: str, param: str) -> Lark:
 
     if not isinstance(pattern, str) or not pattern:
         raise InvalidRequestError(f"{param} must be a regular expression, a string that isn't empty.", param=param)
-    if len(pattern) > MAX_PATTERN_CHARACTERS:
+    if max(len(pattern), written_out(pattern)) > MAX_WRITTEN_OUT:
         raise InvalidRequestError(
-            f"{param} has {len(pattern)} characters; at most {MAX_PATTERN_CHARACTERS} are allowed.", param=param
+            f"{param} has more than {MAX_WRITTEN_OUT} characters with its repetitions written out.", param=param
         )
     try:
         rust = regex_to_lark(unanchored(rust_pattern(pattern)), "d")
     except PatternError as error:
-        raise InvalidRequestError(f"{param} can't be enforced because of its {error}.", param=param) from error
+        raise InvalidRequestError(f"{param} can't be enforced: it has {error}.", param=param) from error
     return Lark(name.upper(), (f"{name.upper()}: /{rust}/",))

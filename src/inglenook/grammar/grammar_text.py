@@ -8,7 +8,9 @@ from typing import Any
 from inglenook.errors import InvalidRequestError
 
 MAX_CHARACTERS = 200_000
+MAX_RULES = 2_000
 
+_RULE = re.compile(r"^[ \t]*[?!]?\w[^\n:]*:", re.MULTILINE)
 _EBNF_RULE = re.compile(r"^[ \t]*[\w-]+[ \t]*::=", re.MULTILINE)
 # They hide tokens that the model has written, or can't be taken back.
 _RULE_OPTION = re.compile(r"^[ \t]*[?!]?\w+[ \t]*\[[^\]\n]*\b(max_tokens|temperature|stop)\b[ \t]*=", re.MULTILINE)
@@ -23,6 +25,8 @@ def lark_grammar(grammar: Any, *, param: str) -> str:
         raise InvalidRequestError(
             f"{param} has {len(text)} characters; at most {MAX_CHARACTERS} are allowed.", param=param
         )
+    if len(_RULE.findall(text)) > MAX_RULES:
+        raise InvalidRequestError(f"{param} has more than {MAX_RULES} rules.", param=param)
     if _EBNF_RULE.search(text):
         text = _from_ebnf(text, param)
     elif (found := _RULE_OPTION.search(text)) is not None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+MAX_WRITTEN_OUT = 20_000  # characters
+
 _LOOK_AROUND = ("(?=", "(?!", "(?<=", "(?<!")
+_REPEAT = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 _POSSESSIVE = re.compile(r"(?:[*+?]|\{\d+(?:,\d*)?\})\+")
 
 
@@ -72,6 +75,35 @@ def unanchored(pattern: str) -> str:
         result.append(char)
         index += 1
     return "".join(result)
+
+
+def written_out(pattern: str) -> int:
+    """About how many characters it would have with its counted repetitions written out."""
+    totals, lasts, in_class, index = [0], [0], False, 0
+    while index < len(pattern):
+        char = pattern[index]
+        index += 2 if char == "\\" else 1
+        repeat = None if in_class else _REPEAT.match(pattern, index - 1)
+        if repeat is not None:
+            times = max(int(repeat[1]), int(repeat[2] or 0))
+            totals[-1] += lasts[-1] * max(0, times - 1)
+            lasts[-1] *= times
+            index = repeat.end()
+        elif in_class:
+            in_class = char != "]"
+        elif char == "(":
+            totals.append(0)
+            lasts.append(0)
+        elif char == ")" and len(totals) > 1:
+            size = totals.pop()
+            lasts.pop()
+            totals[-1] += size
+            lasts[-1] = size
+        else:
+            in_class = char == "["
+            totals[-1] += 1
+            lasts[-1] = 1
+    return sum(totals)
 
 
 def _check_escape(char: str, in_class: bool) -> None:
