@@ -24,6 +24,10 @@ class References:
             self._known[reference] = self._find(reference, place)
         return self._known[reference]
 
+    def local(self, reference: str) -> str:
+        """The same without the schema's own name."""
+        return "#" + reference.partition("#")[2]
+
     def _find(self, reference: str, place: str) -> Any:
         uri, _, fragment = reference.partition("#")
         if uri and uri != self._base:

@@ -91,6 +91,7 @@ def _inner(
             yield from ((inner, f"{place}/{name}", is_below) for name, inner in value.items())
         elif keyword == "$ref":
             yield references.target(value, place), value, is_below
+            schema["$ref"] = references.local(value)
 
 
 def _infer_type(schema: dict[str, Any]) -> None:
