@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import openai
 import pytest
 
+from fixtures.served import serve
 from fixtures.tool_cases.vocabulary import byte_tokenizer
-
-if TYPE_CHECKING:
-    from conftest import Served
-
-Serve = Callable[..., "Served"]
 
 
 def tool(name: str, property_schema: dict[str, Any]) -> Any:
@@ -25,7 +20,7 @@ def call_text(value: str) -> str:
     return f'<tool_call>\n{{"name": "held", "arguments": {{"x": {value}}}}}\n</tool_call>'
 
 
-async def ask(serve: Serve, tools: Any, value: str = "1", **fields: Any) -> Any:
+async def ask(tools: Any, value: str = "1", **fields: Any) -> Any:
     served = serve(byte_tokenizer(()), [call_text(value)], tool_call_parser="hermes")
     messages: Any = [{"role": "user", "content": "Hi"}]
     return await served.client.chat.completions.create(
@@ -33,17 +28,17 @@ async def ask(serve: Serve, tools: Any, value: str = "1", **fields: Any) -> Any:
     )
 
 
-async def test_what_cant_be_held_is_refused_by_name(serve: Serve) -> None:
+async def test_what_cant_be_held_is_refused_by_name() -> None:
     tools = [tool("held", {"type": "integer"}), tool("loose", {"type": "array", "uniqueItems": True})]
     with pytest.raises(openai.BadRequestError) as caught:
-        await ask(serve, tools)
+        await ask(tools)
     assert caught.value.param == "tools[1].function.parameters"
     assert "uniqueItems" in caught.value.message
 
 
-async def test_tools_that_may_not_be_called_need_not_be_held(serve: Serve) -> None:
+async def test_tools_that_may_not_be_called_need_not_be_held() -> None:
     tools = [tool("held", {"type": "integer"}), tool("loose", {"type": "array", "uniqueItems": True})]
-    answer = await ask(serve, tools, tool_choice={"type": "function", "function": {"name": "held"}})
+    answer = await ask(tools, tool_choice={"type": "function", "function": {"name": "held"}})
     assert answer.choices[0].message.tool_calls[0].function.arguments == '{"x": 1}'
 
 
@@ -57,10 +52,8 @@ async def test_tools_that_may_not_be_called_need_not_be_held(serve: Serve) -> No
     ],
     ids=["date", "pattern", "items by position", "no type"],
 )
-async def test_what_grammars_take_otherwise_is_made_ready(
-    serve: Serve, schema: dict[str, Any], right: str, wrong: str
-) -> None:
-    answer = await ask(serve, [tool("held", schema)], right)
+async def test_what_grammars_take_otherwise_is_made_ready(schema: dict[str, Any], right: str, wrong: str) -> None:
+    answer = await ask([tool("held", schema)], right)
     assert answer.choices[0].message.tool_calls[0].function.arguments == f'{{"x": {right}}}'
     with pytest.raises(openai.InternalServerError, match="may not follow"):  # says the engine that plays texts
-        await ask(serve, [tool("held", schema)], wrong)
+        await ask([tool("held", schema)], wrong)
