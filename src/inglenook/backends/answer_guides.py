@@ -106,17 +106,17 @@ class AnswerGuides:
         known = self._formats.reasoning
         if known is None or not any(name in known.answer_begin for name in self._special_tokens):
             return None
-        return self._framed(Body(free_text("plain", (), self._special_tokens, is_repeated=False)))
+        return self._framed(Body(free_text("plain", (), self._special_tokens, is_repeated=False)), may_be_bare=True)
 
-    def _framed(self, body: Body) -> Body:
-        """The answer's content with what may stand around it in this family."""
+    def _framed(self, body: Body, *, may_be_bare: bool = False) -> Body:
+        """The answer's content with what stands around it in this family."""
         known = self._formats.reasoning
         if known is None or not known.answer_begin:
             return body
         begin, end = (literal(text, self._special_tokens) for text in (known.answer_begin, known.answer_end))
-        frame = f"({begin} {_LINE_ENDS})? {body.lark.expression}" + (
-            f" ({_LINE_ENDS} {end} {_LINE_ENDS})?" if end else ""
-        )
+        frame = f"({begin} {_LINE_ENDS}){'?' * may_be_bare} {body.lark.expression}"
+        if end:
+            frame += f" ({_LINE_ENDS} {end} {_LINE_ENDS})?"
         return Body(Lark(f"({frame})", body.lark.rules), body.grammars)
 
     def _name_tool(self, tools: Mapping[str, Tool], tool_format: ToolFormat) -> None:
