@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MAX_CACHED = 256
 MAX_GRAMMAR_CHARACTERS = 4_000_000
 MAX_REASON_CHARACTERS = 400
+_TOO_MANY_WAYS = re.compile(r"Current row has (\d+) items; max is (\d+)")
 WARM_STEPS = 6
 MAX_WARM_FORCED = 100
 
@@ -126,4 +128,9 @@ def _reason(error: str) -> str:
     if "failed to compile JSON schema: " in text:
         text = text.partition("failed to compile JSON schema: ")[2]
     text = " ".join(text.split())
+    many = _TOO_MANY_WAYS.search(text)
+    if many is not None:
+        text = (
+            f"it can go on in {many[1]} ways at one place (such as optional properties); at most {many[2]} are allowed"
+        )
     return text if len(text) <= MAX_REASON_CHARACTERS else text[:MAX_REASON_CHARACTERS] + "..."
