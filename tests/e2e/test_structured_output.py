@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from typing import Any
 
 import openai
@@ -124,30 +123,25 @@ HOSTILE: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_schemas_are_refused_while_a_stream_goes_on(server: Server, name: str) -> None:
-    gaps: list[float] = []
+    """And harm nobody else: the stream comes to its end, and a later request is served."""
+    reasons: list[str | None] = []
     started = threading.Event()
 
     def read() -> None:
-        last = time.monotonic()
         stream = server.client().completions.create(
             model=MODEL, prompt="Count: one, two,", max_tokens=400, stream=True, extra_body={"ignore_eos": True}
         )
-        for _ in stream:
-            now = time.monotonic()
-            gaps.append(now - last)
-            last = now
+        for chunk in stream:
+            reasons.append(chunk.choices[0].finish_reason)
             started.set()
 
     reader = threading.Thread(target=read)
     reader.start()
     assert started.wait(30)
-    if name == "exponential pattern":  # not where no expression is searched for by trying
-        assert ask(server, guided_json=HOSTILE[name]).choices[0].finish_reason in ("stop", "length")
-    else:
-        with pytest.raises(openai.BadRequestError) as caught:
-            ask(server, guided_json=HOSTILE[name])
-        assert caught.value.param == "guided_json"
-        assert len(caught.value.message) < 1000
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(server, guided_json=HOSTILE[name])
+    assert caught.value.param == "guided_json"
+    assert len(caught.value.message) < 1000
     reader.join()
-    assert len(gaps) > 50
+    assert reasons[-1] == "length"
     assert ask(server, guided_choice=["yes", "no"]).choices[0].message.content in ("yes", "no")
