@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from inglenook.text.output import OutputParser, ParsedText
-from inglenook.text.reasoning_parser import joined
+from inglenook.text.reasoning_parser import ThinkingParser
 from inglenook.text.tool_formats.reader import AnswerReader, Reading
 
 START, CHANNEL, MESSAGE, CONSTRAIN = "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>"
@@ -52,28 +52,12 @@ def body_piece(reader: AnswerReader) -> Reading[str]:
     return (yield from reader.piece_before(*ENDS, START, CHANNEL))
 
 
-class HarmonyParser:
+class HarmonyParser(ThinkingParser):
     """Splits off the channel `analysis`. What is for the user goes on without its header, calls go on as they are."""
 
     def __init__(self, rest: OutputParser | None) -> None:
-        self._rest = rest
-        self._reader = AnswerReader()
-        self._parsed: list[ParsedText] = []
+        super().__init__(rest)
         self._has_thought = False
-        self._reading = self._read()
-
-    def push(self, text: str) -> ParsedText:
-        self._reader.add(text)
-        next(self._reading)
-        return self._collect()
-
-    def finish(self) -> ParsedText:
-        self._reader.end()
-        for _ in self._reading:
-            raise AssertionError("waits for text that can't come")
-        if self._rest is not None:
-            self._parsed.append(self._rest.finish())
-        return self._collect()
 
     def _read(self) -> Reading[None]:
         reader = self._reader
@@ -81,13 +65,13 @@ class HarmonyParser:
             header = yield from read_header(reader)
             if header is None:
                 yield from reader.take_one(*_STARTS)
-                self._give()
+                self._hand_on()
                 yield from self._body()
             elif header.recipient:
-                self._give()
+                self._hand_on()
                 yield from self._body()
                 yield from reader.take_one(*ENDS)
-                self._give()
+                self._hand_on()
             elif header.channel == "analysis":
                 reader.drop()
                 yield from self._thinking()
@@ -106,13 +90,9 @@ class HarmonyParser:
 
     def _body(self) -> Reading[None]:
         while (yield from body_piece(self._reader)):
-            self._give()
+            self._hand_on()
 
-    def _give(self) -> None:
-        if text := self._reader.read_from(0):
-            self._parsed.append(ParsedText(content=text) if self._rest is None else self._rest.push(text))
+    def _hand_on(self) -> None:
+        """What was read and not dropped."""
+        self._give(self._reader.read_from(0))
         self._reader.drop()
-
-    def _collect(self) -> ParsedText:
-        parsed, self._parsed = joined(self._parsed), []
-        return parsed

@@ -26,16 +26,11 @@ class Marks:
     answer_end: str = ""
 
 
-class MarkedParser:
-    """An answer that doesn't begin with thinking, in a prompt that didn't either, is content from the first character.
+class ThinkingParser:
+    """Reads an answer, and hands on what is behind its thinking: to `rest`, or as content as it is."""
 
-    Thinking that isn't closed is thinking up to the end.
-    """
-
-    def __init__(self, marks: Marks, rest: OutputParser | None, *, is_open: bool) -> None:
-        self._marks = marks
+    def __init__(self, rest: OutputParser | None) -> None:
         self._rest = rest
-        self._is_open = is_open
         self._reader = AnswerReader()
         self._parsed: list[ParsedText] = []
         self._reading = self._read()
@@ -52,6 +47,30 @@ class MarkedParser:
         if self._rest is not None:
             self._parsed.append(self._rest.finish())
         return self._collect()
+
+    def _read(self) -> Reading[None]:
+        """Wait for text wherever that so far ends; put what was found into _parsed."""
+        raise NotImplementedError
+
+    def _give(self, text: str) -> None:
+        if text:
+            self._parsed.append(ParsedText(content=text) if self._rest is None else self._rest.push(text))
+
+    def _collect(self) -> ParsedText:
+        parsed, self._parsed = joined(self._parsed), []
+        return parsed
+
+
+class MarkedParser(ThinkingParser):
+    """An answer that doesn't begin with thinking, in a prompt that didn't either, is content from the first character.
+
+    Thinking that isn't closed is thinking up to the end.
+    """
+
+    def __init__(self, marks: Marks, rest: OutputParser | None, *, is_open: bool) -> None:
+        super().__init__(rest)
+        self._marks = marks
+        self._is_open = is_open
 
     def _read(self) -> Reading[None]:
         reader, marks = self._reader, self._marks
@@ -110,14 +129,6 @@ class MarkedParser:
         while (yield from self._reader.peek()) == "\n":
             self._reader.skip(1)
         self._reader.drop()
-
-    def _give(self, text: str) -> None:
-        if text:
-            self._parsed.append(ParsedText(content=text) if self._rest is None else self._rest.push(text))
-
-    def _collect(self) -> ParsedText:
-        parsed, self._parsed = joined(self._parsed), []
-        return parsed
 
 
 def joined(pieces: Iterable[ParsedText]) -> ParsedText:
