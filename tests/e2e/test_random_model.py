@@ -49,7 +49,7 @@ def test_every_familys_calls(name: str, tmp_path: Path) -> None:
         assert answer.token_ids == again.token_ids
 
 
-@pytest.mark.parametrize("name", ["deepseek_r1", "granite", "kimi", "ernie45", "hunyuan_a13b"])
+@pytest.mark.parametrize("name", ["deepseek_r1", "granite", "kimi", "ernie45", "hunyuan_a13b", "openai_gptoss"])
 def test_thinking_ends_in_time_and_an_object_follows(name: str, tmp_path: Path) -> None:
     template = tmp_path / "template.jinja"
     template.write_text(TEMPLATE + reasoning.find(name).begin)

@@ -87,7 +87,7 @@ class AnswerGuides:
         options = request.reasoning
         if not is_open and (options.is_enabled is False or options.max_tokens == 0):
             return None
-        return Reasoning(known.begin, known.end, is_open)
+        return Reasoning(known.begin, known.end, is_open, takes_line_ends=known.takes_line_ends)
 
     def _budget(self, request: ChatRequest, reasoning: Reasoning | None) -> ThinkingBudget | None:
         max_tokens = request.reasoning.max_tokens
@@ -114,9 +114,10 @@ class AnswerGuides:
         if known is None or not known.answer_begin:
             return body
         begin, end = (literal(text, self._special_tokens) for text in (known.answer_begin, known.answer_end))
-        frame = f"({begin} {_LINE_ENDS}){'?' * may_be_bare} {body.lark.expression}"
+        line_ends = _LINE_ENDS if known.takes_line_ends else ""
+        frame = f"({begin} {line_ends}){'?' * may_be_bare} {body.lark.expression}"
         if end:
-            frame += f" ({_LINE_ENDS} {end} {_LINE_ENDS})?"
+            frame += f" ({line_ends} {end} {line_ends})?"
         return Body(Lark(f"({frame})", body.lark.rules), body.grammars)
 
     def _name_tool(self, tools: Mapping[str, Tool], tool_format: ToolFormat) -> None:

@@ -24,6 +24,7 @@ class Reasoning:
     end: str
     is_open: bool  # the prompt has begun the thinking
     is_optional: bool = True  # the answer may come without; counts only where the thinking isn't open
+    takes_line_ends: bool = True  # behind its end
 
 
 def response_grammar(
@@ -81,7 +82,7 @@ def _thinking(reasoning: Reasoning, special_tokens: Mapping[str, int], rules: li
     """The whole answer. Free text may also end before the thinking does, as a model is free to."""
     to_end = text_up_to("thinking", reasoning.end, special_tokens)
     rules += to_end.rules
-    rest = "answer" if is_free else f"{_BEHIND_THINKING} answer"
+    rest = f"{_BEHIND_THINKING} answer" if reasoning.takes_line_ends and not is_free else "answer"
     thought = f"{to_end.expression} {rest}"
     if is_free:
         unfinished = text_without("thinking", reasoning.end, special_tokens)

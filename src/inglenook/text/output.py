@@ -97,6 +97,11 @@ class ReasoningFormat(Protocol):
         """What closes it, before the end of the turn; often ""."""
         ...
 
+    @property
+    def takes_line_ends(self) -> bool:
+        """Whether line ends beside the marks belong to them."""
+        ...
+
     def parser(self, rest: OutputParser | None, *, is_open: bool) -> OutputParser:
         """Splits off the thinking; the text behind it goes through `rest`, or is content as it is."""
         ...

@@ -47,6 +47,10 @@ class MarkedReasoning:
     def answer_end(self) -> str:
         return self.marks.answer_end
 
+    @property
+    def takes_line_ends(self) -> bool:
+        return True
+
     def matches(self, template: str, vocabulary: frozenset[str]) -> bool:
         return all(text in template for text in self.shown_by)
 
@@ -67,6 +71,7 @@ class HarmonyReasoning:
     end = "<|end|><|start|>assistant"
     answer_begin = "<|channel|>final<|message|>"
     answer_end = ""
+    takes_line_ends = False
 
     def matches(self, template: str, vocabulary: frozenset[str]) -> bool:
         return harmony.CHANNEL in template and harmony.MESSAGE in template
