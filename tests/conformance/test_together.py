@@ -118,3 +118,22 @@ async def test_the_older_route() -> None:
     assert answer.choices[0].text == '{"x": 1}'
     with pytest.raises(openai.InternalServerError, match="may not follow"):
         await served.client.completions.create(model="m", prompt="x", extra_body=extra, max_tokens=50)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_warned"),
+    [
+        ({"reasoning_effort": "low"}, True),
+        ({"extra_body": {"thinking_token_budget": 9}}, True),
+        ({"reasoning_effort": "none"}, False),
+        ({}, False),
+    ],
+)
+async def test_thinking_that_cant_be_asked_for_is_a_warning(fields: dict[str, Any], is_warned: bool) -> None:
+    served = start("Hello.")
+    answer = await served.client.chat.completions.create(model="m", messages=QUESTION, **fields)
+    warnings = (answer.model_extra or {}).get("warnings", [])
+    assert any("thinks" in warning for warning in warnings) == is_warned
+    thinking = start("Hello.", reasoning_parser="deepseek_r1")
+    answer = await thinking.client.chat.completions.create(model="m", messages=QUESTION, **fields)
+    assert "warnings" not in (answer.model_extra or {})

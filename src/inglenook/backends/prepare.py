@@ -106,7 +106,17 @@ class Preparer:
         form = self.formats.chat_form(request, rendered.prompt, tool_format)
         if needs_guide(request):
             form = replace(form, start_guide=self._guides.for_chat(request, rendered.prompt, tool_format))
-        return prompt, rendered.warnings, form
+        return prompt, rendered.warnings + self._thoughtless(request), form
+
+    def _thoughtless(self, request: ChatRequest) -> tuple[str, ...]:
+        """A warning where thinking is asked for, and nothing shows that the model can think."""
+        asked = request.reasoning
+        is_wanted = asked.is_enabled or asked.max_tokens or asked.effort not in (None, "none")
+        if not is_wanted or self.formats.reasoning is not None or self._template is None:
+            return ()
+        if template_kwargs(asked, self._template.source):
+            return ()
+        return ("Nothing in its chat template shows that this model thinks; what was asked of thinking has no effect.",)
 
     def _rendered_chat(self, request: ChatRequest) -> RenderedChat:
         if self._template is None:
