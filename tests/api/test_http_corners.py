@@ -123,6 +123,9 @@ async def test_model_defaults_to_the_first(http: httpx.AsyncClient, backend: Scr
     for body in ({}, {"model": ""}, {"model": None}):
         answer = await http.post("/v1/chat/completions", json={"messages": MESSAGES, **body})
         assert answer.json()["model"] == "tiny"
+    for name in ("NotRequired", "default"):
+        answer = await http.post("/v1/chat/completions", json={"messages": MESSAGES, "model": name})
+        assert answer.json()["model"] == name, "clients look for the name that they sent"
     assert {request.model for request in backend.requests} == {"tiny"}
     await http.post("/v1/chat/completions", json={"messages": MESSAGES, "model": "org/model"})
     assert backend.requests[-1].model == "org/model"

@@ -61,9 +61,10 @@ async def test_names() -> None:
     router = Router([first, second])
     assert [card.name for card in router.models()] == ["a", "b", "c"]
     assert router.model("b").root == "a"
-    for name in ("", "a", "b", "c"):
+    for name in ("", "a", "b", "c", "NotRequired", "default"):
         _ = [delta async for delta in router.chat(request(name))]
-    assert (first.asked, second.asked) == (["a", "a", "b"], ["c"])
+    assert (first.asked, second.asked) == (["a", "a", "b", "a", "a"], ["c"])
+    assert Router([first, FakeBackend("default")]).resolve("default") == "default"
     for call in (router.model, router.resolve):
         with pytest.raises(ModelNotFoundError, match="a, b, c"):
             call("d")

@@ -13,6 +13,9 @@ from inglenook.errors import ModelNotFoundError, UnavailableError
 from inglenook.gateway.request_stats import RequestStats, RequestTimer
 from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard, RenderedPrompt
 
+# What clients send that want whatever there is (the last two: AutoGen's documents, several proxies).
+ANY_NAMES = frozenset(("", "NotRequired", "default"))
+
 _MAX_NAMED_MODELS = 10
 _MAX_NAME_CHARS = 100
 
@@ -56,12 +59,12 @@ class Router:
         raise self._not_found(name)
 
     def resolve(self, name: str) -> str:
-        """The model that `name` asks for: the first one where it is empty. Raises ModelNotFoundError."""
-        if not name and self._by_model:
+        """The model that `name` asks for: the first one for a name of ANY_NAMES. Raises ModelNotFoundError."""
+        if name in self._by_model:
+            return name
+        if name in ANY_NAMES and self._by_model:
             return next(iter(self._by_model))
-        if name not in self._by_model:
-            raise self._not_found(name)
-        return name
+        raise self._not_found(name)
 
     def _not_found(self, name: str) -> ModelNotFoundError:
         shown = name if len(name) <= _MAX_NAME_CHARS else f"{name[:_MAX_NAME_CHARS]}..."

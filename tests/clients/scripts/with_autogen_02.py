@@ -32,7 +32,7 @@ INSTRUCTIONS = """For currency exchange tasks,
 
 def llm_config(**options):
     base_url = os.environ["OPENAI_BASE_URL"].removesuffix("/v1")  # as the documentation has it for LiteLLM
-    entry = {"model": "smollm2:135m", "api_key": "NotRequired", "base_url": base_url}
+    entry = {"model": "NotRequired", "api_key": "NotRequired", "base_url": base_url}
     return {"config_list": [entry], "cache_seed": None, **options}
 
 

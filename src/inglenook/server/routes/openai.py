@@ -72,8 +72,9 @@ async def _body(request: Request, state: ServerState) -> bytes:
 
 def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
     model = state.router.resolve(parsed.request.model)
+    asked = parsed.request.model or model  # clients look for the name that they sent
     warnings = unknown_fields_warning(parsed.unknown_fields)
-    return openai.AnswerHead(parsed.request.request_id, int(time.time()), model, f"inglenook-{state.version}", warnings)
+    return openai.AnswerHead(parsed.request.request_id, int(time.time()), asked, f"inglenook-{state.version}", warnings)
 
 
 def _json(body: bytes, headers: dict[str, str] | None = None) -> Response:
