@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import msgspec
-
 from inglenook.dialects.json_fields import Fields, as_token_id, decode_object, expected
+from inglenook.dialects.openai import encode_json
 from inglenook.dialects.openai_requests import read_chat
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import ChatRequest, CompletionRequest, RenderedPrompt, SamplingParams
 
-_encode = msgspec.json.Encoder().encode
 _KINDS: dict[str, Literal["vllm", "llama.cpp", "tgi"]] = {"prompt": "vllm", "content": "llama.cpp", "inputs": "tgi"}
 
 
@@ -86,17 +84,17 @@ def tokenize_body(call: TokenizeCall, prompt: RenderedPrompt, max_model_len: int
     ids = prompt.token_ids
     if call.kind == "tgi":
         text = prompt.text
-        return _encode(
+        return encode_json(
             [{"id": t.token_id, "text": text[t.start : t.end], "start": t.start, "stop": t.end} for t in prompt.tokens]
         )
     if call.kind == "llama.cpp":
         pieces = [{"id": token.token_id, "piece": _piece(token.bytes)} for token in prompt.tokens]
-        return _encode({"tokens": pieces if call.with_strings else ids})
+        return encode_json({"tokens": pieces if call.with_strings else ids})
     answer: dict[str, Any] = {"count": len(ids), "max_model_len": max_model_len, "tokens": ids}
     answer["token_strs"] = [token.name for token in prompt.tokens] if call.with_strings else None
     if prompt.warnings:
         answer["warnings"] = prompt.warnings
-    return _encode(answer)
+    return encode_json(answer)
 
 
 def _piece(data: bytes) -> str | list[int]:
@@ -109,7 +107,7 @@ def _piece(data: bytes) -> str | list[int]:
 
 def detokenize_body(text: str) -> bytes:
     """vLLM calls it prompt, llama.cpp content; their requests are the same."""
-    return _encode({"prompt": text, "content": text})
+    return encode_json({"prompt": text, "content": text})
 
 
 def render_body(model: str, prompts: Sequence[RenderedPrompt], max_model_len: int, *, is_chat: bool) -> bytes:
@@ -126,14 +124,14 @@ def render_body(model: str, prompts: Sequence[RenderedPrompt], max_model_len: in
         }
         for prompt in prompts
     ]
-    return _encode(objects[0] if is_chat else objects)
+    return encode_json(objects[0] if is_chat else objects)
 
 
 def template_body(prompt: RenderedPrompt) -> bytes:
     """llama.cpp's POST /apply-template."""
-    return _encode({"prompt": prompt.text})
+    return encode_json({"prompt": prompt.text})
 
 
 def count_body(prompt: RenderedPrompt) -> bytes:
     """OpenAI's counter of input tokens, as llama.cpp has it for chats too."""
-    return _encode({"object": "response.input_tokens", "input_tokens": len(prompt.token_ids)})
+    return encode_json({"object": "response.input_tokens", "input_tokens": len(prompt.token_ids)})

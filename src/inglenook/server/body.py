@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from inglenook.errors import InglenookError, InvalidRequestError, PayloadTooLargeError
 from inglenook.server.answer import ClientGoneError
+from inglenook.server.state import state_of
 
 IDLE_TIMEOUT_S = 60.0  # between two pieces of a body
 
@@ -20,11 +21,12 @@ class BodyTimeoutError(InglenookError):
     code = "request_timeout"
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The whole body. Raises PayloadTooLargeError as soon as it is clear that it is too large.
+async def read_body(request: Request) -> bytes:
+    """The whole body. Raises PayloadTooLargeError as soon as it is clear that it is larger than the server allows.
 
     Also raises BodyTimeoutError, and ClientGoneError where the client hangs up in the middle of it.
     """
+    max_bytes = state_of(request).settings.max_body_mib * 2**20
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
         raise InvalidRequestError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
-from inglenook.types import Delta
+from inglenook.types import Delta, RenderedPrompt
 
+Warned = Delta | RenderedPrompt  # what a back end says, with what it changed
 _MAX_FIELDS = 20
 _MAX_FIELD_CHARS = 60
 _MAX_WARNING_CHARS = 300
@@ -21,12 +22,12 @@ def unknown_fields_warning(names: Sequence[str]) -> tuple[str, ...]:
     return (f"unknown fields ignored: {', '.join(shown)}{more}",)
 
 
-def warning_header(warnings: Sequence[str], deltas: Iterable[Delta]) -> dict[str, str]:
-    """`x-inglenook-warnings`, where there is something to say: `warnings` first, then those of the back end.
+def warning_header(warnings: Sequence[str], answers: Iterable[Warned]) -> dict[str, str]:
+    """`x-inglenook-warnings`, where there is something to say: `warnings` first, then those of the back end's answers.
 
     What a client wrote is escaped and cut, so that it can't add headers of its own.
     """
     texts = list(warnings)
-    for delta in deltas:
-        texts += [quote(text[:_MAX_WARNING_CHARS], safe=" ,.:()'_-/=") for text in delta.warnings]
+    for answer in answers:
+        texts += [quote(text[:_MAX_WARNING_CHARS], safe=" ,.:()'_-/=") for text in answer.warnings]
     return {"x-inglenook-warnings": "; ".join(texts)} if texts else {}

@@ -32,7 +32,7 @@ async def get_model(request: Request) -> Response:
 
 async def chat_completions(request: Request) -> Response:
     state = state_of(request)
-    parsed = parse_chat(await _body(request, state), openai.new_id("chatcmpl"))
+    parsed = parse_chat(await read_body(request), openai.new_id("chatcmpl"))
     head = _head(state, parsed)
     deltas = state.router.chat(parsed.request)
     stream = partial(ChatStream, call_form=parsed.call_form)
@@ -41,7 +41,7 @@ async def chat_completions(request: Request) -> Response:
 
 async def completions(request: Request) -> Response:
     state = state_of(request)
-    parsed = parse_completion(await _body(request, state), openai.new_id("cmpl"))
+    parsed = parse_completion(await read_body(request), openai.new_id("cmpl"))
     head = _head(state, parsed)
     deltas = state.router.complete(parsed.request)
     return await _respond(request, parsed, deltas, head, openai.CompletionStream, openai.completion_body)
@@ -64,10 +64,6 @@ async def _respond(
             collected += batch
     body = whole(head, collected, has_logprobs=parsed.has_logprobs)
     return _json(body, warning_header(head.warnings, collected))
-
-
-async def _body(request: Request, state: ServerState) -> bytes:
-    return await read_body(request, state.settings.max_body_mib * 2**20)
 
 
 def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:

@@ -2,77 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from inglenook.dialects import tokenization
-from inglenook.dialects.openai_requests import parse_chat, parse_completion
+from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
 from inglenook.server.body import read_body
-from inglenook.server.state import ServerState, state_of
+from inglenook.server.state import state_of
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
-from inglenook.types import Delta, RenderedPrompt
+from inglenook.types import RenderedPrompt
 
 
 async def tokenize(request: Request) -> Response:
     state = state_of(request)
-    call = tokenization.parse_tokenize(await _body(request, state))
+    call = tokenization.parse_tokenize(await read_body(request))
     [prompt] = await state.router.render(call.request, with_tokens=call.needs_tokens)
-    body = tokenization.tokenize_body(call, prompt, _max_model_len(state, call.request.model))
+    card = state.router.model(state.router.resolve(call.request.model))
+    body = tokenization.tokenize_body(call, prompt, card.max_model_len)
     return _json(body, call.unknown_fields, [prompt])
 
 
 async def detokenize(request: Request) -> Response:
     state = state_of(request)
-    model, token_ids = tokenization.parse_detokenize(await _body(request, state))
+    model, token_ids = tokenization.parse_detokenize(await read_body(request))
     return _json(tokenization.detokenize_body(await state.router.detokenize(model, token_ids)))
 
 
 async def render_chat(request: Request) -> Response:
-    state = state_of(request)
-    parsed = parse_chat(await _body(request, state), "render")
-    model = state.router.resolve(parsed.request.model)
-    prompts = await state.router.render(parsed.request)
-    body = tokenization.render_body(model, prompts, _max_model_len(state, model), is_chat=True)
-    return _json(body, parsed.unknown_fields, prompts)
+    return await _render(request, parse_chat, is_chat=True)
 
 
 async def render_completion(request: Request) -> Response:
-    state = state_of(request)
-    parsed = parse_completion(await _body(request, state), "render")
-    model = state.router.resolve(parsed.request.model)
-    prompts = await state.router.render(parsed.request)
-    body = tokenization.render_body(model, prompts, _max_model_len(state, model), is_chat=False)
-    return _json(body, parsed.unknown_fields, prompts)
+    return await _render(request, parse_completion, is_chat=False)
 
 
 async def apply_template(request: Request) -> Response:
-    state = state_of(request)
-    parsed = parse_chat(await _body(request, state), "render")
-    [prompt] = await state.router.render(parsed.request)
-    return _json(tokenization.template_body(prompt), parsed.unknown_fields, [prompt])
+    return await _show(request, tokenization.template_body)
 
 
 async def count_tokens(request: Request) -> Response:
-    state = state_of(request)
-    parsed = parse_chat(await _body(request, state), "count")
-    [prompt] = await state.router.render(parsed.request)
-    return _json(tokenization.count_body(prompt), parsed.unknown_fields, [prompt])
+    return await _show(request, tokenization.count_body)
 
 
-async def _body(request: Request, state: ServerState) -> bytes:
-    return await read_body(request, state.settings.max_body_mib * 2**20)
+async def _render(request: Request, parse: Callable[[bytes, str], Parsed[Any]], *, is_chat: bool) -> Response:
+    router = state_of(request).router
+    parsed = parse(await read_body(request), "render")
+    model = router.resolve(parsed.request.model)
+    prompts = await router.render(parsed.request)
+    body = tokenization.render_body(model, prompts, router.model(model).max_model_len, is_chat=is_chat)
+    return _json(body, parsed.unknown_fields, prompts)
 
 
-def _max_model_len(state: ServerState, model: str) -> int:
-    return state.router.model(state.router.resolve(model)).max_model_len
+async def _show(request: Request, body: Callable[[RenderedPrompt], bytes]) -> Response:
+    """Something of a chat's prompt."""
+    parsed = parse_chat(await read_body(request), "render")
+    [prompt] = await state_of(request).router.render(parsed.request)
+    return _json(body(prompt), parsed.unknown_fields, [prompt])
 
 
-def _json(body: bytes, unknown: tuple[str, ...] = (), prompts: list[RenderedPrompt] | None = None) -> Response:
-    changes = [Delta(warnings=prompt.warnings) for prompt in prompts or []]
-    return Response(
-        body, headers=warning_header(unknown_fields_warning(unknown), changes), media_type="application/json"
-    )
+def _json(body: bytes, unknown: tuple[str, ...] = (), prompts: Sequence[RenderedPrompt] = ()) -> Response:
+    headers = warning_header(unknown_fields_warning(unknown), prompts)
+    return Response(body, headers=headers, media_type="application/json")
 
 
 ROUTES = [
