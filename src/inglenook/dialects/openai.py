@@ -129,7 +129,10 @@ def gather(deltas: Iterable[Delta]) -> Gathered:
 
 
 class Stream:
-    """What the streams of both routes share: how they begin and end. Warnings come with the first chunk."""
+    """What the streams of both routes share: all but what a delta becomes. Warnings come with the first chunk."""
+
+    _body: type[wire.ChatChunk] | type[wire.Completion]  # of a chunk: the two begin and end with the same fields
+    _object: Any
 
     def __init__(self, head: AnswerHead, *, include_usage: bool) -> None:
         self._head = head
@@ -152,11 +155,26 @@ class Stream:
         return warnings_body(warnings)
 
     def _chunk(self, choice: Any, usage: wire.UsageBody | None = None) -> bytes:
-        raise NotImplementedError
+        head = self._head
+        return encode_json(
+            self._body(
+                head.id,
+                self._object,
+                head.created,
+                head.model,
+                head.fingerprint,
+                [] if choice is None else [choice],
+                usage if self._include_usage else UNSET,
+                self._take_warnings(),
+            )
+        )
 
 
 class CompletionStream(Stream):
     """Chunks of one answer on the older route: one for each delta that says something."""
+
+    _body = wire.Completion
+    _object = "text_completion"
 
     def __init__(self, head: AnswerHead, *, include_usage: bool) -> None:
         super().__init__(head, include_usage=include_usage)
@@ -174,21 +192,6 @@ class CompletionStream(Stream):
         if delta.finish_reason is not None:
             choice.stop_reason = delta.stop_reason
         return [self._chunk(choice)]
-
-    def _chunk(self, choice: wire.CompletionChoice | None, usage: wire.UsageBody | None = None) -> bytes:
-        head = self._head
-        return encode_json(
-            wire.Completion(
-                head.id,
-                "text_completion",
-                head.created,
-                head.model,
-                head.fingerprint,
-                [] if choice is None else [choice],
-                usage if self._include_usage else UNSET,
-                self._take_warnings(),
-            )
-        )
 
 
 # --- parts ----------------------------------------------------------------------------------------

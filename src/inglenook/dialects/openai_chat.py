@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from msgspec import UNSET
-
 from inglenook.dialects import openai_wire as wire
 from inglenook.dialects.openai import (
     AnswerHead,
@@ -84,6 +82,9 @@ def _calls(deltas: Iterable[ToolCallDelta]) -> list[wire.ToolCallBody]:
 class ChatStream(Stream):
     """Chunks of one chat answer: the role comes alone and first, the finish reason alone and last, per choice."""
 
+    _body = wire.ChatChunk
+    _object = "chat.completion.chunk"
+
     def __init__(self, head: AnswerHead, *, include_usage: bool, call_form: CallForm = TODAYS) -> None:
         super().__init__(head, include_usage=include_usage)
         self._call_form = call_form
@@ -130,21 +131,6 @@ class ChatStream(Stream):
         if call.id is None:
             return wire.ChatDelta(tool_calls=[wire.ToolCallChunk(call.index, function=function)])
         return wire.ChatDelta(tool_calls=[wire.ToolCallChunk(call.index, call.id, "function", function)])
-
-    def _chunk(self, choice: wire.ChatChunkChoice | None, usage: wire.UsageBody | None = None) -> bytes:
-        head = self._head
-        return encode_json(
-            wire.ChatChunk(
-                head.id,
-                "chat.completion.chunk",
-                head.created,
-                head.model,
-                head.fingerprint,
-                [] if choice is None else [choice],
-                usage if self._include_usage else UNSET,
-                self._take_warnings(),
-            )
-        )
 
 
 # --- parts ----------------------------------------------------------------------------------------
