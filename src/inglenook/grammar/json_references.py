@@ -46,8 +46,6 @@ class References:
             # From a schema to what a keyword holds; from there to a schema. Unknown keywords hold whatever they hold.
             if expects == "schema":
                 expects = ENFORCED.get(step, "anything")
-                expects = expects if expects in ("schema", "schemas", "named schemas", "definitions") else step
-                expects = "anything" if step not in ENFORCED else expects
             elif expects != "anything":
                 expects = "schema"
         if expects not in ("schema", "anything") or not isinstance(target, (dict, bool)):
