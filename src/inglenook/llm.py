@@ -22,8 +22,9 @@ from inglenook.types import (
     Message,
     SamplingParams,
     TokenLogprob,
-    ToolCallDelta,
+    ToolCall,
     Usage,
+    joined_calls,
 )
 
 if TYPE_CHECKING:
@@ -33,15 +34,6 @@ if TYPE_CHECKING:
 ChatMessages = Sequence[Message | Mapping[str, Any]]
 Prompt = str | Sequence[int]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ToolCall:
-    """A function that the model wants called. `arguments` is JSON, whole unless the finish reason is length."""
-
-    id: str
-    name: str
-    arguments: str
 
 
 @dataclass(frozen=True)
@@ -245,20 +237,10 @@ async def _collect(deltas: AsyncIterator[Delta], num_choices: int) -> list[Compl
             usage=usage,
             warnings=warnings,
             reasoning="".join(d.reasoning for d in choice),
-            tool_calls=_calls(choice),
+            tool_calls=tuple(joined_calls(piece for d in choice for piece in d.tool_calls)),
         )
         for choice in pieces
     ]
-
-
-def _calls(choice: Sequence[Delta]) -> tuple[ToolCall, ...]:
-    pieces: dict[int, list[ToolCallDelta]] = {}
-    for piece in itertools.chain.from_iterable(d.tool_calls for d in choice):
-        pieces.setdefault(piece.index, []).append(piece)
-    return tuple(
-        ToolCall(call[0].id or "", call[0].name or "", "".join(piece.arguments for piece in call))
-        for call in pieces.values()
-    )
 
 
 def _prompts(prompts: Prompt | Sequence[Prompt]) -> tuple[str | tuple[int, ...], ...]:

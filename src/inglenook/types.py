@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -239,6 +239,26 @@ class ToolCallDelta:
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A function that the model wants called. `arguments` is JSON, whole unless the finish reason is length."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+def joined_calls(pieces: Iterable[ToolCallDelta]) -> list[ToolCall]:
+    """The calls of one choice, in order."""
+    calls: dict[int, list[ToolCallDelta]] = {}
+    for piece in pieces:
+        calls.setdefault(piece.index, []).append(piece)
+    return [
+        ToolCall(call[0].id or "", call[0].name or "", "".join(piece.arguments for piece in call))
+        for _, call in sorted(calls.items())
+    ]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from inglenook.dialects.openai import (
     warnings_body,
 )
 from inglenook.dialects.openai_tools import CallForm
-from inglenook.types import Delta, FinishReason, TokenLogprob, ToolCallDelta
+from inglenook.types import Delta, FinishReason, TokenLogprob, ToolCallDelta, joined_calls
 
 TODAYS = CallForm()
 
@@ -50,7 +50,10 @@ def chat_body(head: AnswerHead, deltas: Iterable[Delta], *, has_logprobs: bool, 
 
 def _message(choice: Choice, call_form: CallForm) -> wire.ChatMessage:
     content, reasoning = "".join(choice.texts), "".join(choice.reasoning)
-    calls = _calls(choice.calls)
+    calls = [
+        wire.ToolCallBody(call.id, "function", wire.FunctionBody(call.name, call.arguments))
+        for call in joined_calls(choice.calls)
+    ]
     message = wire.ChatMessage("assistant", None if calls and not content else content)
     if reasoning:
         message.reasoning_content = message.reasoning = reasoning
@@ -59,21 +62,6 @@ def _message(choice: Choice, call_form: CallForm) -> wire.ChatMessage:
     elif calls:
         message.tool_calls = calls
     return message
-
-
-def _calls(deltas: Iterable[ToolCallDelta]) -> list[wire.ToolCallBody]:
-    """The calls of a choice, joined from their pieces, in order."""
-    pieces: dict[int, list[ToolCallDelta]] = {}
-    for delta in deltas:
-        pieces.setdefault(delta.index, []).append(delta)
-    return [
-        wire.ToolCallBody(
-            next((piece.id for piece in call if piece.id is not None), ""),
-            "function",
-            wire.FunctionBody("".join(piece.name or "" for piece in call), "".join(piece.arguments for piece in call)),
-        )
-        for _, call in sorted(pieces.items())
-    ]
 
 
 # --- streams --------------------------------------------------------------------------------------
