@@ -14,7 +14,7 @@ from inglenook.grammar.compiler import GrammarCompiler
 from inglenook.grammar.constraint import constraint_body
 from inglenook.grammar.free_text import free_text
 from inglenook.grammar.json_schema import prepare_schema
-from inglenook.grammar.response import Reasoning, response_grammar
+from inglenook.grammar.response import LINE_ENDS, Reasoning, response_grammar
 from inglenook.grammar.thinking import ThinkingBudget
 from inglenook.grammar.vocabulary import Vocabulary
 from inglenook.lark import CallBlock, Lark, literal
@@ -24,8 +24,6 @@ from inglenook.text.tool_formats import registry
 from inglenook.text.tool_formats.schemas import arguments_schema
 from inglenook.types import ChatRequest, CompletionRequest, Constraint, Tool, ToolUse
 
-_LINE_ENDS = r"/\n{0,2}/"
-
 
 class AnswerGuides:
     """`vocab_size` is that of the model's logits; `end_ids` end its answers. Safe to use from several threads."""
@@ -33,15 +31,8 @@ class AnswerGuides:
     def __init__(self, tokenizer: Tokenizer, formats: Formats, *, vocab_size: int, end_ids: Collection[int]) -> None:
         self._formats = formats
         self._special_tokens = formats.special_tokens
-        self._compiler = GrammarCompiler(
-            Vocabulary(
-                size=vocab_size,
-                num_tokens=min(tokenizer.vocab_size, vocab_size),
-                token_bytes=tokenizer.token_bytes,
-                encode=partial(tokenizer.encode, add_special_tokens=False),
-                special_tokens=self._special_tokens,
-                end_ids=end_ids,
-            )
+        self._compiler = make_compiler(
+            tokenizer, vocab_size=vocab_size, special_tokens=self._special_tokens, end_ids=end_ids
         )
 
     def for_completion(self, request: CompletionRequest) -> StartGuide | None:
@@ -114,7 +105,7 @@ class AnswerGuides:
         if known is None or not known.answer_begin:
             return body
         begin, end = (literal(text, self._special_tokens) for text in (known.answer_begin, known.answer_end))
-        line_ends = _LINE_ENDS if known.takes_line_ends else ""
+        line_ends = LINE_ENDS if known.takes_line_ends else ""
         frame = f"({begin} {line_ends}){'?' * may_be_bare} {body.lark.expression}"
         if end:
             frame += f" ({line_ends} {end} {line_ends})?"
@@ -126,6 +117,22 @@ class AnswerGuides:
             blocks = self._blocks([tool], tool_format, is_parallel=False)
             grammar = response_grammar(blocks=blocks, mode="required", special_tokens=self._special_tokens)
             self._compiler.compile(grammar, param=param)
+
+
+def make_compiler(
+    tokenizer: Tokenizer, *, vocab_size: int, special_tokens: Mapping[str, int], end_ids: Collection[int]
+) -> GrammarCompiler:
+    """Of grammars for a model's tokens. `special_tokens` (name -> id) are those that grammars may name."""
+    return GrammarCompiler(
+        Vocabulary(
+            size=vocab_size,
+            num_tokens=min(tokenizer.vocab_size, vocab_size),
+            token_bytes=tokenizer.token_bytes,
+            encode=partial(tokenizer.encode, add_special_tokens=False),
+            special_tokens=special_tokens,
+            end_ids=end_ids,
+        )
+    )
 
 
 def _ready_tools(use: ToolUse) -> dict[str, Tool]:

@@ -11,9 +11,9 @@ from inglenook.grammar.body import Body
 from inglenook.grammar.free_text import at_start, free_text, text_up_to, text_without
 from inglenook.lark import CallBlock, literal
 
-# Models write line ends between calls, and behind their thinking.
+# Models write line ends between calls, behind their thinking, and beside the marks of an answer.
 _BETWEEN_CALLS = r"/[ \n]{0,2}/"
-_BEHIND_THINKING = r"/\n{0,2}/"
+LINE_ENDS = r"/\n{0,2}/"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _thinking(reasoning: Reasoning, special_tokens: Mapping[str, int], rules: li
     """The whole answer. Free text may also end before the thinking does, as a model is free to."""
     to_end = text_up_to("thinking", reasoning.end, special_tokens)
     rules += to_end.rules
-    rest = f"{_BEHIND_THINKING} answer" if reasoning.takes_line_ends and not is_free else "answer"
+    rest = f"{LINE_ENDS} answer" if reasoning.takes_line_ends and not is_free else "answer"
     thought = f"{to_end.expression} {rest}"
     if is_free:
         unfinished = text_without("thinking", reasoning.end, special_tokens)

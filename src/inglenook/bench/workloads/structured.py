@@ -6,19 +6,17 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
+from inglenook.backends.answer_guides import make_compiler
 from inglenook.backends.local import load_tokenizer
 from inglenook.bench.rows import Figure
 from inglenook.bench.subject import Subject
 from inglenook.bench.workload import Workload
 from inglenook.engine.guide import StartGuide
 from inglenook.engine.request import EngineRequest
-from inglenook.grammar.compiler import GrammarCompiler
 from inglenook.grammar.constraint import constraint_body
 from inglenook.grammar.response import response_grammar
-from inglenook.grammar.vocabulary import Vocabulary
 from inglenook.lark import CallBlock, Lark, json_value
 from inglenook.types import Constraint
 
@@ -71,15 +69,8 @@ class Grammars:
         loaded = subject.loaded
         size = loaded.config.vocab_size
         self.tokenizer = load_tokenizer(loaded.checkpoint, size)
-        self.compiler = GrammarCompiler(
-            Vocabulary(
-                size=size,
-                num_tokens=min(size, self.tokenizer.vocab_size),
-                token_bytes=self.tokenizer.token_bytes,
-                encode=partial(self.tokenizer.encode, add_special_tokens=False),
-                special_tokens={},
-                end_ids=self.tokenizer.end_of_turn_ids,
-            )
+        self.compiler = make_compiler(
+            self.tokenizer, vocab_size=size, special_tokens={}, end_ids=self.tokenizer.end_of_turn_ids
         )
 
     def schema(self, schema: Mapping[str, Any]) -> StartGuide:
