@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from inglenook.backends.answer_guides import AnswerGuides
 from inglenook.backends.choices import samples
 from inglenook.backends.formats import AnswerForm, Formats
 from inglenook.backends.generation_config import GenerationConfig
@@ -17,6 +18,9 @@ from inglenook.text.normalize import RenderedChat, render_chat
 from inglenook.text.reasoning_options import template_kwargs
 from inglenook.text.tokenizer import Tokenizer
 from inglenook.types import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest, RenderedPrompt
+
+if TYPE_CHECKING:
+    from inglenook.backends.answer_guides import AnswerGuides
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,13 @@ class Preparer:
         self._generation = generation
         self._max_model_len = max_model_len
         self._eos_token_ids = tokenizer.end_of_turn_ids | generation.eos_token_ids
-        self._guides = AnswerGuides(tokenizer, self.formats, vocab_size=vocab_size, end_ids=self._eos_token_ids)
+        self._vocab_size = vocab_size
+
+    @cached_property
+    def _guides(self) -> AnswerGuides:
+        from inglenook.backends.answer_guides import AnswerGuides  # and all of grammar/: no start should wait for it
+
+        return AnswerGuides(self._tokenizer, self.formats, vocab_size=self._vocab_size, end_ids=self._eos_token_ids)
 
     def prepare(self, request: ChatRequest | CompletionRequest) -> PreparedRequest:
         """Raises InvalidRequestError for what can't be served, ContextLengthError for a prompt that leaves no room."""
