@@ -39,6 +39,12 @@ class UnsupportedParameterError(InvalidRequestError):
     code = "unsupported_parameter"
 
 
+class UnsupportedTaskError(InvalidRequestError):
+    """The model doesn't do what was asked of it: an embedding model has no chat, a chat model no vectors."""
+
+    code = "unsupported_task"
+
+
 class ContextLengthError(InvalidRequestError):
     """The prompt is longer than the context window."""
 

@@ -6,7 +6,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard, RenderedPrompt
+from inglenook.types import (
+    ChatRequest,
+    CompletionRequest,
+    Delta,
+    Embeddings,
+    EmbedRequest,
+    ModelCard,
+    RenderedPrompt,
+    ScoreRequest,
+    Scores,
+)
 
 
 @dataclass(frozen=True)
@@ -18,18 +28,12 @@ class BackendStats:
 
 
 class Backend(Protocol):
-    """Answers requests for the models it lists.
+    """Serves the models it lists, each with its task: so it is a Generator, a Pooler, or both.
 
-    `chat` and `complete` raise an InglenookError before the first delta where the request can't be served.
-    Closing the iterator (aclose, or cancelling the task that awaits it) cancels the request at once.
-    `render` gives the prompts that they would be given, one or several; an empty one is none of its concern.
+    `render` gives the prompts that a model would be given, one or several; an empty one is none of its concern.
     """
 
     def models(self) -> list[ModelCard]: ...
-
-    def chat(self, request: ChatRequest) -> AsyncIterator[Delta]: ...
-
-    def complete(self, request: CompletionRequest) -> AsyncIterator[Delta]: ...
 
     async def render(
         self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False
@@ -42,3 +46,26 @@ class Backend(Protocol):
     def is_healthy(self) -> bool: ...
 
     async def close(self) -> None: ...
+
+
+class Generator(Backend, Protocol):
+    """Of models whose task is "generate".
+
+    Both raise an InglenookError before the first delta where the request can't be served. Closing the iterator
+    (aclose, or cancelling the task that awaits it) cancels the request at once.
+    """
+
+    def chat(self, request: ChatRequest) -> AsyncIterator[Delta]: ...
+
+    def complete(self, request: CompletionRequest) -> AsyncIterator[Delta]: ...
+
+
+class Pooler(Backend, Protocol):
+    """Of models whose task is "embed" (both methods) or "score" (the second).
+
+    Cancelling the task that awaits an answer cancels the request.
+    """
+
+    async def embed(self, request: EmbedRequest) -> Embeddings: ...
+
+    async def score(self, request: ScoreRequest) -> Scores: ...

@@ -10,7 +10,7 @@ from inglenook.text.detokenizer import Detokenizer
 from inglenook.text.output import OutputParser, ParsedText
 from inglenook.text.stream import TextStream
 from inglenook.text.tokenizer import Tokenizer
-from inglenook.types import Delta, FinishReason, SamplingParams, TokenLogprob
+from inglenook.types import AnsweredPrompt, Delta, FinishReason, SamplingParams, TokenLogprob
 
 
 class Choice:
@@ -27,6 +27,7 @@ class Choice:
         tokenizer: Tokenizer,
         sampling: SamplingParams,
         *,
+        prompt_token_ids: tuple[int, ...] = (),
         is_continuation: bool,
         parser: OutputParser | None = None,
         kept_ids: frozenset[int] = frozenset(),
@@ -35,6 +36,7 @@ class Choice:
         self.num_tokens = 0
         self.num_cached_tokens = 0
         self.is_finished = False
+        self._prompt_token_ids: tuple[int, ...] | None = prompt_token_ids  # None: the first delta has said it
         self._tokenizer = tokenizer
         self._sampling = sampling
         detokenizer = Detokenizer(
@@ -48,6 +50,10 @@ class Choice:
         )
         self._answer = AnswerText(parser)
         self._uncounted: deque[SampledToken] = deque()  # tokens whose text isn't out yet
+
+    def echo(self, text: str) -> Delta:
+        """The prompt's text as the first piece of the answer."""
+        return Delta(self.index, text, prompt=self._take_prompt())
 
     def take(self, output: EngineOutput) -> Delta | None:
         """What an output adds; None where all of it is held back. Sets is_finished with the last one."""
@@ -106,7 +112,12 @@ class Choice:
             stop_reason,
             reasoning=parsed.reasoning,
             tool_calls=parsed.tool_calls,
+            prompt=self._take_prompt(),
         )
+
+    def _take_prompt(self) -> AnsweredPrompt | None:
+        token_ids, self._prompt_token_ids = self._prompt_token_ids, None
+        return None if token_ids is None else AnsweredPrompt(token_ids, self.num_cached_tokens)
 
     def _logprob(self, token: SampledToken) -> TokenLogprob:
         assert token.logprob is not None

@@ -133,6 +133,7 @@ class LocalBackend:
                 index,
                 self._tokenizer,
                 r.sampling,
+                prompt_token_ids=r.prompt_token_ids,
                 is_continuation=is_continuation,
                 parser=prepared.form.make_parser(),
                 kept_ids=prepared.form.kept_ids,
@@ -143,7 +144,7 @@ class LocalBackend:
         warnings = prepared.warnings
         if prepared.echoed is not None:
             for choice in choices:
-                yield Delta(choice.index, prepared.echoed[choice.index // request.num_choices], warnings=warnings)
+                yield replace(choice.echo(prepared.echoed[choice.index // request.num_choices]), warnings=warnings)
                 warnings = ()
         async with aclosing(self.engine.generate(*prepared.engine_requests)) as outputs:
             async for output in outputs:

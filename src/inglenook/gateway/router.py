@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
-from inglenook.backends.base import Backend
-from inglenook.errors import ModelNotFoundError, UnavailableError
+from inglenook.backends.base import Backend, Generator, Pooler
+from inglenook.errors import ModelNotFoundError, UnavailableError, UnsupportedTaskError
 from inglenook.gateway.request_stats import RequestStats, RequestTimer
-from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard, RenderedPrompt
+from inglenook.types import (
+    ChatRequest,
+    CompletionRequest,
+    Delta,
+    Embeddings,
+    EmbedRequest,
+    ModelCard,
+    PoolingRequest,
+    RenderedPrompt,
+    ScoreRequest,
+    Scores,
+    Task,
+)
 
 # What clients send that want whatever there is (the last two: AutoGen's documents, several proxies).
 ANY_NAMES = frozenset(("", "NotRequired", "default"))
@@ -19,7 +31,10 @@ ANY_NAMES = frozenset(("", "NotRequired", "default"))
 _MAX_NAMED_MODELS = 10
 _MAX_NAME_CHARS = 100
 
-_RequestT = TypeVar("_RequestT", ChatRequest, CompletionRequest)
+_DOES: dict[Task, str] = {"generate": "generates text", "embed": "makes embeddings", "score": "scores pairs of texts"}
+
+_RequestT = TypeVar("_RequestT", bound=ChatRequest | CompletionRequest | PoolingRequest)
+_AnswerT = TypeVar("_AnswerT", Embeddings, Scores)
 
 
 @dataclass
@@ -76,14 +91,24 @@ class Router:
     # --- requests -------------------------------------------------------------------------------
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
-        """Deltas of the model's answer. Raises ModelNotFoundError and UnavailableError, at once."""
-        request, served = self._admit(request)
-        return _follow(served.backend.chat(request), served.stats)
+        """Deltas of the model's answer. Raises ModelNotFoundError, UnsupportedTaskError, UnavailableError, at once."""
+        request, served = self._admit(request, "generate")
+        return _follow(cast(Generator, served.backend).chat(request), served.stats)
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[Delta, None]:
         """As `chat`."""
-        request, served = self._admit(request)
-        return _follow(served.backend.complete(request), served.stats)
+        request, served = self._admit(request, "generate")
+        return _follow(cast(Generator, served.backend).complete(request), served.stats)
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """A vector for each input. Raises as `chat` does, and what the model can't take."""
+        request, served = self._admit(request, "embed")
+        return await _count(cast(Pooler, served.backend).embed(request), served.stats)
+
+    async def score(self, request: ScoreRequest) -> Scores:
+        """A score for each pair, of a cross-encoder or an embedding model. Raises as `embed` does."""
+        request, served = self._admit(request, "score", "embed")
+        return await _count(cast(Pooler, served.backend).score(request), served.stats)
 
     async def render(
         self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False
@@ -99,10 +124,15 @@ class Router:
     def _served(self, model: str) -> Served:
         return self._by_model[self.resolve(model)]
 
-    def _admit(self, request: _RequestT) -> tuple[_RequestT, Served]:
+    def _admit(self, request: _RequestT, *tasks: Task) -> tuple[_RequestT, Served]:
         if not self._is_accepting:
             raise UnavailableError("The server is shutting down.")
         name = self.resolve(request.model)
+        task = self.model(name).task
+        if task not in tasks:
+            able = [card.name for card in self.models() if card.task in tasks][:_MAX_NAMED_MODELS]
+            there = f"Of this server's models, {', '.join(able)} can." if able else "No model of this server can."
+            raise UnsupportedTaskError(f"The model {name!r} {_DOES[task]}; it can't do this. {there}", param="model")
         return (request if request.model == name else replace(request, model=name)), self._by_model[name]
 
     # --- state ----------------------------------------------------------------------------------
@@ -145,3 +175,18 @@ async def _follow(deltas: AsyncIterator[Delta], stats: RequestStats) -> AsyncGen
         aclose = getattr(deltas, "aclose", None)
         if aclose is not None:
             await aclose()
+
+
+async def _count(work: Coroutine[Any, Any, _AnswerT], stats: RequestStats) -> _AnswerT:
+    timer = RequestTimer(stats, time.perf_counter())
+    failure: str | None = "abort"
+    try:
+        answer = await work
+        timer.see(Delta(finish_reason="stop", usage=answer.usage), time.perf_counter())
+        failure = None
+    except Exception:
+        failure = "error"
+        raise
+    finally:
+        timer.end(time.perf_counter(), failure=failure)
+    return answer

@@ -1,6 +1,8 @@
-"""Exceptions -> HTTP responses in OpenAI's error shape. Nothing of the server's inside gets out."""
+"""Exceptions -> HTTP responses, shaped as the asked dialect has errors. Nothing of the server's inside gets out."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,6 +21,9 @@ from inglenook.errors import (
 
 REQUEST_ID = "inglenook.request_id"  # key in the ASGI scope
 
+ErrorShape = Callable[[InglenookError], tuple[int, bytes]]  # the status and the body
+_SHAPES: Mapping[str, ErrorShape] = {}  # by the first word of the path; OpenAI's where it isn't here
+
 
 def unexpected(scope: Scope) -> InglenookError:
     """What the client is told of an exception that nobody foresaw; the log has the rest under the same id."""
@@ -27,7 +32,7 @@ def unexpected(scope: Scope) -> InglenookError:
     )
 
 
-def error_response(error: InglenookError) -> Response:
+def error_response(error: InglenookError, scope: Scope) -> Response:
     headers = {}
     if isinstance(error, AuthenticationError):
         headers["www-authenticate"] = "Bearer"
@@ -35,12 +40,22 @@ def error_response(error: InglenookError) -> Response:
         headers["retry-after"] = "1"
     if error.status in (408, 413):
         headers["connection"] = "close"  # the rest of the body is still on its way, and unwanted
-    return Response(error_body(error), error.status, headers, "application/json")
+    status, body = _shape(scope)(error)
+    return Response(body, status, headers, "application/json")
+
+
+def _shape(scope: Scope) -> ErrorShape:
+    """By the first word of the path, as gate.py has tidied it."""
+    return _SHAPES.get(scope["path"].lstrip("/").partition("/")[0], _openai_shape)
+
+
+def _openai_shape(error: InglenookError) -> tuple[int, bytes]:
+    return error.status, error_body(error)
 
 
 async def on_inglenook_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, InglenookError)
-    return error_response(error)
+    return error_response(error, request.scope)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -48,12 +63,12 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path, method = request.url.path[:100], request.method
     if error.status_code == 404:
-        return error_response(NotFoundError(f"There is nothing at {path}."))
+        return error_response(NotFoundError(f"There is nothing at {path}."), request.scope)
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        response = error_response(MethodNotAllowedError(f"{path} takes {allowed}, not {method}."))
+        response = error_response(MethodNotAllowedError(f"{path} takes {allowed}, not {method}."), request.scope)
         response.headers["allow"] = allowed
         return response
     failure = InglenookError(error.detail)
     failure.status = error.status_code
-    return error_response(failure)
+    return error_response(failure, request.scope)

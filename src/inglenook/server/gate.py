@@ -62,7 +62,7 @@ class Gate:
             _log.exception("Request %s failed.", scope[REQUEST_ID])
             if status is not None:
                 raise  # the answer has begun: all that is left is to break the connection off
-            await error_response(unexpected(scope))(scope, receive, send_named)
+            await error_response(unexpected(scope), scope)(scope, receive, send_named)
         finally:
             elapsed_ms = (time.perf_counter() - start_s) * 1e3
             _log.debug(
@@ -77,7 +77,7 @@ class Gate:
             try:
                 check_key(scope["headers"], self._api_keys)
             except AuthenticationError as error:
-                return error_response(error)
+                return error_response(error, scope)
         return None
 
 

@@ -1,10 +1,11 @@
-"""Server-sent events (HTML standard, section 9.2) for streamed answers."""
+"""Streamed answers: as server-sent events (HTML standard, section 9.2), or framed in another way."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -16,36 +17,70 @@ from inglenook.server.warning_header import warning_header
 from inglenook.types import Delta
 
 _HEADERS = {
-    "content-type": "text/event-stream",  # bare, as some clients compare it: events are UTF-8 anyway
     "cache-control": "no-cache",  # proxies that cache or buffer would hold the tokens back
     "x-accel-buffering": "no",
 }
 _log = logging.getLogger(__name__)
 
 
+class NamedEvent(NamedTuple):
+    """An event with a line that names it, as Anthropic's and those of OpenAI's Responses are."""
+
+    name: bytes
+    data: bytes
+
+
+Event = bytes | NamedEvent
+
+
 class StreamEncoder(Protocol):
-    """What a dialect makes of deltas: each method returns the data of the events to send, in order."""
+    """What a dialect makes of deltas: each method returns the events to send, in order. Events hold no line breaks."""
 
-    def encode(self, delta: Delta) -> list[bytes]: ...
+    def encode(self, delta: Delta) -> Sequence[Event]: ...
 
-    def end(self) -> list[bytes]: ...
+    def end(self) -> Sequence[Event]: ...
 
-    def fail(self, error: InglenookError) -> list[bytes]: ...
+    def fail(self, error: InglenookError) -> Sequence[Event]: ...
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How events become the bytes of a body."""
+
+    content_type: str
+    frame: Callable[[Sequence[Event]], bytes]
+
+
+def frame(events: Sequence[Event]) -> bytes:
+    """`data:` lines, each event closed by an empty line. The data has no line breaks, as JSON escapes them."""
+    return b"".join(
+        b"data: %b\n\n" % event if isinstance(event, bytes) else b"event: %b\ndata: %b\n\n" % event for event in events
+    )
+
+
+# The content type is bare, as some clients compare it: events are UTF-8 anyway.
+EVENTS = Framing("text/event-stream", frame)
 
 
 class EventStream(Response):
     """Waits for the first delta before it sends anything, so that an early error is a plain HTTP one."""
 
-    def __init__(self, answer: Answer, encoder: StreamEncoder, warnings: Sequence[str]) -> None:
+    def __init__(
+        self, answer: Answer, encoder: StreamEncoder, warnings: Sequence[str], framing: Framing = EVENTS
+    ) -> None:
         self._answer = answer
         self._encoder = encoder
         self._warnings = warnings
+        self._framing = framing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._answer as answer:
             batch = await answer.next_batch()
             self.status_code = 200
-            self.init_headers({**_HEADERS, **warning_header(self._warnings, batch)})
+            frame = self._framing.frame
+            self.init_headers(
+                {"content-type": self._framing.content_type, **_HEADERS, **warning_header(self._warnings, batch)}
+            )
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             encoder = self._encoder
             try:
@@ -54,17 +89,12 @@ class EventStream(Response):
                     if events:
                         await send({"type": "http.response.body", "body": frame(events), "more_body": True})
                     batch = await answer.next_batch()
-                last = encoder.end()
+                last = [*encoder.end()]
             except ClientGoneError:
                 return
             except InglenookError as error:
-                last = encoder.fail(error)
+                last = [*encoder.fail(error)]
             except Exception:
                 _log.exception("Request %s broke off in its stream.", scope.get(REQUEST_ID))
-                last = encoder.fail(unexpected(scope))
+                last = [*encoder.fail(unexpected(scope))]
             await send({"type": "http.response.body", "body": frame(last)})
-
-
-def frame(events: list[bytes]) -> bytes:
-    """`data:` lines, each event closed by an empty line. The data has no line breaks, as JSON escapes them."""
-    return b"".join([b"data: %b\n\n" % event for event in events])

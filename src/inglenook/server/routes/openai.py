@@ -14,20 +14,20 @@ from starlette.routing import Route
 from inglenook.dialects import openai
 from inglenook.dialects.openai_chat import ChatStream, chat_body
 from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
-from inglenook.server.answer import Answer
 from inglenook.server.body import read_body
-from inglenook.server.sse import EventStream, StreamEncoder
+from inglenook.server.respond import json_response, stream_response, whole_response
+from inglenook.server.sse import StreamEncoder
 from inglenook.server.state import ServerState, state_of
-from inglenook.server.warning_header import unknown_fields_warning, warning_header
+from inglenook.server.warning_header import unknown_fields_warning
 from inglenook.types import Delta
 
 
 async def list_models(request: Request) -> Response:
-    return _json(openai.model_list_body(state_of(request).router.models()))
+    return json_response(openai.model_list_body(state_of(request).router.models()))
 
 
 async def get_model(request: Request) -> Response:
-    return _json(openai.model_body(state_of(request).router.model(request.path_params["model_id"])))
+    return json_response(openai.model_body(state_of(request).router.model(request.path_params["model_id"])))
 
 
 async def chat_completions(request: Request) -> Response:
@@ -55,15 +55,11 @@ async def _respond(
     stream: Callable[..., StreamEncoder],
     whole: Callable[..., bytes],
 ) -> Response:
-    answer = Answer(deltas, request.receive, state_of(request).answers)
     if parsed.stream:
-        return EventStream(answer, stream(head, include_usage=parsed.include_usage), head.warnings)
-    async with answer:
-        collected: list[Delta] = []
-        while batch := await answer.next_batch():
-            collected += batch
-    body = whole(head, collected, has_logprobs=parsed.has_logprobs)
-    return _json(body, warning_header(head.warnings, collected))
+        encoder = stream(head, include_usage=parsed.include_usage)
+        return stream_response(request, deltas, encoder, warnings=head.warnings)
+    encode = partial(whole, head, has_logprobs=parsed.has_logprobs)
+    return await whole_response(request, deltas, encode, warnings=head.warnings)
 
 
 def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
@@ -71,10 +67,6 @@ def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
     asked = parsed.request.model or model  # clients look for the name that they sent
     warnings = unknown_fields_warning(parsed.unknown_fields)
     return openai.AnswerHead(parsed.request.request_id, int(time.time()), asked, f"inglenook-{state.version}", warnings)
-
-
-def _json(body: bytes, headers: dict[str, str] | None = None) -> Response:
-    return Response(body, headers=headers, media_type="application/json")
 
 
 ROUTES = [

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from inglenook.dialects import tokenization
 from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
 from inglenook.server.body import read_body
+from inglenook.server.respond import json_response
 from inglenook.server.state import state_of
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
 from inglenook.types import RenderedPrompt
@@ -66,7 +67,7 @@ async def _show(request: Request, body: Callable[[RenderedPrompt], bytes]) -> Re
 
 def _json(body: bytes, unknown: tuple[str, ...] = (), prompts: Sequence[RenderedPrompt] = ()) -> Response:
     headers = warning_header(unknown_fields_warning(unknown), prompts)
-    return Response(body, headers=headers, media_type="application/json")
+    return json_response(body, headers)
 
 
 ROUTES = [

@@ -1,0 +1,45 @@
+"""From the router's deltas to a response, streamed or whole: the same for every dialect."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from inglenook.server.answer import Answer
+from inglenook.server.sse import EVENTS, EventStream, Framing, StreamEncoder
+from inglenook.server.state import state_of
+from inglenook.server.warning_header import warning_header
+from inglenook.types import Delta
+
+
+def stream_response(
+    request: Request,
+    deltas: AsyncGenerator[Delta, None],
+    encoder: StreamEncoder,
+    *,
+    warnings: Sequence[str] = (),
+    framing: Framing = EVENTS,
+) -> Response:
+    """Events as the deltas come. `warnings` go into a header, before those of the deltas."""
+    return EventStream(Answer(deltas, request.receive, state_of(request).answers), encoder, warnings, framing)
+
+
+async def whole_response(
+    request: Request,
+    deltas: AsyncGenerator[Delta, None],
+    encode: Callable[[list[Delta]], bytes],
+    *,
+    warnings: Sequence[str] = (),
+) -> Response:
+    """One JSON body of all deltas. Raises what the deltas raise, and ClientGoneError."""
+    async with Answer(deltas, request.receive, state_of(request).answers) as answer:
+        collected: list[Delta] = []
+        while batch := await answer.next_batch():
+            collected += batch
+    return json_response(encode(collected), warning_header(warnings, collected))
+
+
+def json_response(body: bytes, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, headers=headers, media_type="application/json")

@@ -1,0 +1,53 @@
+"""The nouns that cross layers: messages, requests, sampling parameters, deltas, usage, vectors."""
+
+from __future__ import annotations
+
+from inglenook.types.answers import (
+    AnsweredPrompt,
+    Delta,
+    FinishReason,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    joined_calls,
+)
+from inglenook.types.cards import ModelCard, PromptToken, RenderedPrompt, Task
+from inglenook.types.messages import Constraint, Message, ReasoningOptions, Tool, ToolUse
+from inglenook.types.pooling import Embeddings, EmbedRequest, PoolingRequest, ScoreRequest, Scores, TruncationSide
+from inglenook.types.requests import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest
+from inglenook.types.sampling import MAX_LOGPROBS, MAX_STOP_STRINGS, MODEL_DEFAULTED, SamplingParams
+
+__all__ = [
+    "MAX_CHOICES",
+    "MAX_LOGPROBS",
+    "MAX_STOP_STRINGS",
+    "MODEL_DEFAULTED",
+    "AnsweredPrompt",
+    "ChatRequest",
+    "CompletionRequest",
+    "Constraint",
+    "Delta",
+    "EmbedRequest",
+    "Embeddings",
+    "FinishReason",
+    "GenerateRequest",
+    "Message",
+    "ModelCard",
+    "PoolingRequest",
+    "PromptToken",
+    "ReasoningOptions",
+    "RenderedPrompt",
+    "SamplingParams",
+    "ScoreRequest",
+    "Scores",
+    "Task",
+    "TokenLogprob",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolUse",
+    "TruncationSide",
+    "Usage",
+    "joined_calls",
+]

@@ -1,0 +1,51 @@
+"""Requests to generate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from inglenook.types.messages import Constraint, Message, ReasoningOptions, ToolUse
+from inglenook.types.sampling import SamplingParams
+
+MAX_CHOICES = 128
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """What the two requests below share. `request_id` is the id that the client sees.
+
+    `model_defaulted` names the fields of `sampling` that the client left to the model: of MODEL_DEFAULTED at most.
+    `is_repaired`: whether the text is mended (text/repair.py) against `repair_keys`; None: as the server is set.
+    """
+
+    request_id: str
+    model: str
+    sampling: SamplingParams
+    num_choices: int = 1
+    priority: int = 0  # lower is served first
+    model_defaulted: frozenset[str] = frozenset()
+    constraint: Constraint | None = None
+    is_repaired: bool | None = None
+    repair_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChatRequest(GenerateRequest):
+    messages: tuple[Message, ...] = ()
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    tool_use: ToolUse = ToolUse()
+    reasoning: ReasoningOptions = ReasoningOptions()
+    documents: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class CompletionRequest(GenerateRequest):
+    """Each prompt is text or token ids. Choice index = prompt index * num_choices + sample."""
+
+    prompts: tuple[str | tuple[int, ...], ...] = ()
+    echo: bool = False
+    add_special_tokens: bool = True
