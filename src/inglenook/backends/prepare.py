@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from inglenook.backends.choices import samples
 from inglenook.backends.formats import AnswerForm, Formats
 from inglenook.backends.generation_config import GenerationConfig
 from inglenook.backends.rendering import rendered_ids, rendered_text
+from inglenook.backends.truncation import truncated
 from inglenook.config import ModelSettings
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import ContextLengthError, InvalidRequestError, UnsupportedParameterError
@@ -79,7 +81,12 @@ class Preparer:
             if needs_guide(request):
                 form = replace(form, start_guide=self._guides.for_completion(request))
             prompts = [self._prompt_ids(prompt, request) for prompt in request.prompts]
-            echoed = [self._prompt_text(prompt) for prompt in request.prompts] if request.echo else None
+        whole = prompts
+        prompts, cut = self._truncated(request, prompts)
+        warnings += cut
+        if isinstance(request, CompletionRequest) and request.echo:
+            shown = request.prompts if prompts == whole else tuple(map(tuple, prompts))
+            echoed = [self._prompt_text(prompt) for prompt in shown]
         engine_requests: list[EngineRequest] = []
         for prompt in prompts:
             engine_request, warning = self._engine_request(request, prompt)
@@ -90,6 +97,9 @@ class Preparer:
 
     def render(self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False) -> list[RenderedPrompt]:
         """The prompts that `prepare` makes, to look at."""
+        return [self._rendered_as_truncated(request, prompt) for prompt in self._rendered(request, with_tokens)]
+
+    def _rendered(self, request: ChatRequest | CompletionRequest, with_tokens: bool) -> list[RenderedPrompt]:
         if isinstance(request, ChatRequest):
             chat = self._rendered_chat(request)
             prompt = rendered_text(
@@ -107,6 +117,17 @@ class Preparer:
             else rendered_ids(self._tokenizer, prompt)
             for prompt in request.prompts
         ]
+
+    def _rendered_as_truncated(self, request: GenerateRequest, prompt: RenderedPrompt) -> RenderedPrompt:
+        [token_ids], warnings = self._truncated(request, [list(prompt.token_ids)])
+        if not warnings:
+            return prompt
+        return replace(rendered_ids(self._tokenizer, token_ids), warnings=prompt.warnings + warnings)
+
+    def _truncated(
+        self, request: GenerateRequest, prompts: Sequence[list[int]]
+    ) -> tuple[list[list[int]], tuple[str, ...]]:
+        return truncated(prompts, request, self._max_model_len, self._tokenizer.bos_token_id)
 
     def _chat_prompt(self, request: ChatRequest) -> tuple[list[int], tuple[str, ...], AnswerForm]:
         rendered = self._rendered_chat(request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -166,6 +166,18 @@ class Fields:
             return default
         if not isinstance(value, str):
             raise expected(self.name(key), "a string", value)
+        return value
+
+    def choice(self, key: str, default: _T, allowed: Collection[str]) -> str | _T:
+        """One of the strings `allowed`."""
+        value = self.string(key, None)
+        if value is None:
+            return default
+        if value not in allowed:
+            names = ", ".join(allowed)
+            raise InvalidRequestError(
+                f"{self.name(key)} is {value[:40]!r}; it must be one of {names}.", param=self.name(key)
+            )
         return value
 
     def object(self, key: str) -> dict[str, Any]:

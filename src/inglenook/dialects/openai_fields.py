@@ -51,8 +51,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "echo": (),
     "suffix": (),
     "add_special_tokens": (),
-    "truncate_prompt_tokens": (),
-    "truncation_side": (),
     # sampling
     "best_of": (),  # equal to n is accepted: see openai_requests
     "use_beam_search": (),

@@ -12,6 +12,7 @@ from inglenook.dialects.openai_fields import refuse_or_report, unsupported
 from inglenook.dialects.openai_messages import parse_documents, parse_messages
 from inglenook.dialects.openai_reasoning import parse_reasoning
 from inglenook.dialects.openai_tools import CallForm, parse_tool_use
+from inglenook.dialects.truncation import parse_truncation
 from inglenook.errors import InvalidRequestError
 from inglenook.types import (
     MAX_CHOICES,
@@ -73,6 +74,7 @@ def read_chat(fields: Fields, request_id: str) -> Parsed[ChatRequest]:
         model_defaulted=_model_defaulted(fields),
         constraint=parse_constraint(fields),
         **parse_repair(fields),
+        **parse_truncation(fields),
         messages=parse_messages(fields),
         add_generation_prompt=opens_turn,
         continue_final_message=continues,
@@ -100,6 +102,7 @@ def parse_completion(body: bytes, request_id: str) -> Parsed[CompletionRequest]:
         model_defaulted=_model_defaulted(fields),
         constraint=parse_constraint(fields),
         **parse_repair(fields),
+        **parse_truncation(fields),
         prompts=_prompts(fields),
         echo=fields.boolean("echo", False),
         add_special_tokens=fields.boolean("add_special_tokens", True),

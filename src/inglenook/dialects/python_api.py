@@ -9,9 +9,19 @@ from inglenook.dialects.openai_constraints import parse_constraint, parse_repair
 from inglenook.dialects.openai_messages import parse_documents
 from inglenook.dialects.openai_reasoning import parse_reasoning
 from inglenook.dialects.openai_tools import parse_tool_use
+from inglenook.dialects.truncation import parse_truncation
 
-_CONSTRAINTS = frozenset(("response_format", "structured_outputs", "repair", "repair_keys"))
-_CHAT = _CONSTRAINTS | {
+_SHARED = frozenset(
+    (
+        "response_format",
+        "structured_outputs",
+        "repair",
+        "repair_keys",
+        "truncate_prompt_tokens",
+        "truncation_side",
+    )
+)
+_CHAT = _SHARED | {
     "tools",
     "tool_choice",
     "parallel_tool_calls",
@@ -24,9 +34,13 @@ _CHAT = _CONSTRAINTS | {
 
 def take_options(params: dict[str, Any], *, is_chat: bool) -> dict[str, Any]:
     """Takes what it knows out of `params`. Raises InvalidRequestError, naming the keyword."""
-    names = _CHAT if is_chat else _CONSTRAINTS
+    names = _CHAT if is_chat else _SHARED
     fields = Fields({name: params.pop(name) for name in names & params.keys()})
-    options: dict[str, Any] = {"constraint": parse_constraint(fields), **parse_repair(fields)}
+    options: dict[str, Any] = {
+        "constraint": parse_constraint(fields),
+        **parse_repair(fields),
+        **parse_truncation(fields),
+    }
     if is_chat:
         template_kwargs = fields.object("chat_template_kwargs")
         options["chat_template_kwargs"] = template_kwargs
@@ -37,4 +51,4 @@ def take_options(params: dict[str, Any], *, is_chat: bool) -> dict[str, Any]:
 
 
 def option_names(*, is_chat: bool) -> frozenset[str]:
-    return _CHAT if is_chat else _CONSTRAINTS
+    return _CHAT if is_chat else _SHARED

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inglenook.types.messages import Constraint, Message, ReasoningOptions, ToolUse
+from inglenook.types.pooling import TruncationSide
 from inglenook.types.sampling import SamplingParams
 
 MAX_CHOICES = 128
@@ -18,6 +19,8 @@ class GenerateRequest:
 
     `model_defaulted` names the fields of `sampling` that the client left to the model: of MODEL_DEFAULTED at most.
     `is_repaired`: whether the text is mended (text/repair.py) against `repair_keys`; None: as the server is set.
+    `truncate_prompt_tokens` cuts prompts to so many tokens, dropping from `truncation_side`; -1: to what leaves room
+    for the answer; None: a prompt that is too long is an error.
     """
 
     request_id: str
@@ -29,6 +32,8 @@ class GenerateRequest:
     constraint: Constraint | None = None
     is_repaired: bool | None = None
     repair_keys: tuple[str, ...] = ()
+    truncate_prompt_tokens: int | None = None
+    truncation_side: TruncationSide = "left"
 
 
 @dataclass(frozen=True)
