@@ -1,13 +1,15 @@
-"""Fixtures for every test: the real default model, fetched once into the usual store."""
+"""Fixtures for every test: the real default model, fetched once into the usual store; answers are checked."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from fixtures import shape_check
 from inglenook.config import DEFAULT_MODEL
 from inglenook.settings import home_folder
 from inglenook.store.store import ModelStore
@@ -16,6 +18,16 @@ from inglenook.store.store import ModelStore
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
+
+shape_check.install()
+
+
+@pytest.fixture(autouse=True)
+def answers_have_their_shapes() -> Iterator[None]:
+    """Of servers in this process; those in others are checked when they end (fixtures/server_process.py)."""
+    shape_check.violations.clear()
+    yield
+    assert not shape_check.violations, "\n".join(shape_check.violations)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 import inglenook.engine.load
+from fixtures.shape_check import install
 from inglenook.checkpoint.checkpoint import open_checkpoint
 from inglenook.cli.main import main
 from inglenook.engine.batch import ScheduledStep
@@ -126,5 +127,6 @@ def play(script: Path, prompts: Path) -> Callable[..., LoadedEngine]:
 
 
 if __name__ == "__main__":
+    install()
     inglenook.engine.load.load_engine = play(Path(sys.argv[1]), Path(sys.argv[2]))
     main(["serve", *sys.argv[3:]])

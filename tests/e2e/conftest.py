@@ -23,6 +23,7 @@ def serve() -> Iterator[Callable[..., Server]]:
         if server.process.poll() is None:
             server.process.kill()
             server.process.wait()
+        server.check_shapes()
 
 
 @pytest.fixture(scope="session")
