@@ -88,7 +88,11 @@ def read_chat(fields: Fields, request_id: str) -> Parsed[ChatRequest]:
 
 def parse_completion(body: bytes, request_id: str) -> Parsed[CompletionRequest]:
     """Body of POST /v1/completions. Raises InvalidRequestError, naming the field."""
-    fields = Fields(decode_object(body))
+    return read_completion(Fields(decode_object(body)), request_id)
+
+
+def read_completion(fields: Fields, request_id: str) -> Parsed[CompletionRequest]:
+    """As `read_chat`."""
     logprobs = fields.integer("logprobs", None)
     num_choices = _num_choices(fields)
     if fields.integer("best_of", num_choices) != num_choices:

@@ -34,7 +34,10 @@ class TokenizeCall:
 
 def parse_tokenize(body: bytes) -> TokenizeCall:
     """Body of POST /tokenize. Raises InvalidRequestError, naming the field."""
-    fields = Fields(decode_object(body))
+    return read_tokenize(Fields(decode_object(body)))
+
+
+def read_tokenize(fields: Fields) -> TokenizeCall:
     with_strings = fields.boolean("return_token_strs", False)
     with_pieces = fields.boolean("with_pieces", False)
     if fields.get("messages") is not None:
