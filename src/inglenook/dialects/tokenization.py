@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from msgspec import UNSET
+
+from inglenook.dialects import tokenization_wire as wire
 from inglenook.dialects.json_fields import Fields, as_token_id, decode_object, expected
 from inglenook.dialects.openai import encode_json
 from inglenook.dialects.openai_requests import read_chat
@@ -76,7 +79,10 @@ def read_tokenize(fields: Fields) -> TokenizeCall:
 
 def parse_detokenize(body: bytes) -> tuple[str, list[int]]:
     """Body of POST /detokenize: the model's name and the token ids."""
-    fields = Fields(decode_object(body))
+    return read_detokenize(Fields(decode_object(body)))
+
+
+def read_detokenize(fields: Fields) -> tuple[str, list[int]]:
     tokens = fields.get("tokens")
     if not isinstance(tokens, list):
         raise expected("tokens", "a list of token ids", tokens)
@@ -87,17 +93,12 @@ def tokenize_body(call: TokenizeCall, prompt: RenderedPrompt, max_model_len: int
     ids = prompt.token_ids
     if call.kind == "tgi":
         text = prompt.text
-        return encode_json(
-            [{"id": t.token_id, "text": text[t.start : t.end], "start": t.start, "stop": t.end} for t in prompt.tokens]
-        )
+        return encode_json([wire.TgiToken(t.token_id, text[t.start : t.end], t.start, t.end) for t in prompt.tokens])
     if call.kind == "llama.cpp":
-        pieces = [{"id": token.token_id, "piece": _piece(token.bytes)} for token in prompt.tokens]
-        return encode_json({"tokens": pieces if call.with_strings else ids})
-    answer: dict[str, Any] = {"count": len(ids), "max_model_len": max_model_len, "tokens": ids}
-    answer["token_strs"] = [token.name for token in prompt.tokens] if call.with_strings else None
-    if prompt.warnings:
-        answer["warnings"] = prompt.warnings
-    return encode_json(answer)
+        pieces = [wire.Piece(token.token_id, _piece(token.bytes)) for token in prompt.tokens]
+        return encode_json(wire.LlamaCppTokens([*pieces] if call.with_strings else [*ids]))
+    names = [token.name for token in prompt.tokens] if call.with_strings else None
+    return encode_json(wire.VllmTokens(len(ids), max_model_len, ids, names, prompt.warnings or UNSET))
 
 
 def _piece(data: bytes) -> str | list[int]:
@@ -109,32 +110,23 @@ def _piece(data: bytes) -> str | list[int]:
 
 
 def detokenize_body(text: str) -> bytes:
-    """vLLM calls it prompt, llama.cpp content; their requests are the same."""
-    return encode_json({"prompt": text, "content": text})
+    return encode_json(wire.Detokenized(text, text))
 
 
 def render_body(model: str, prompts: Sequence[RenderedPrompt], max_model_len: int, *, is_chat: bool) -> bytes:
     """One object for a chat, a list of them for a completion: with `token_ids` as in vLLM."""
     objects = [
-        {
-            "object": "prompt",
-            "model": model,
-            "prompt": prompt.text,
-            "token_ids": prompt.token_ids,
-            "count": len(prompt.token_ids),
-            "max_model_len": max_model_len,
-            "warnings": prompt.warnings,
-        }
-        for prompt in prompts
+        wire.RenderedBody("prompt", model, p.text, p.token_ids, len(p.token_ids), max_model_len, p.warnings)
+        for p in prompts
     ]
     return encode_json(objects[0] if is_chat else objects)
 
 
 def template_body(prompt: RenderedPrompt) -> bytes:
     """llama.cpp's POST /apply-template."""
-    return encode_json({"prompt": prompt.text})
+    return encode_json(wire.AppliedTemplate(prompt.text))
 
 
 def count_body(prompt: RenderedPrompt) -> bytes:
     """OpenAI's counter of input tokens, as llama.cpp has it for chats too."""
-    return encode_json({"object": "response.input_tokens", "input_tokens": len(prompt.token_ids)})
+    return encode_json(wire.InputTokens("response.input_tokens", len(prompt.token_ids)))

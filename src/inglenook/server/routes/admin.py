@@ -1,33 +1,54 @@
-"""Health, version and metrics."""
+"""Health, version, metrics, and the document of all routes."""
 
 from __future__ import annotations
+
+from typing import Any, Literal
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from inglenook.errors import UnavailableError
+from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.metrics import CONTENT_TYPE, metrics_text
+from inglenook.server.openapi import openapi_document
 from inglenook.server.state import state_of
+
+
+class Health(msgspec.Struct):
+    status: Literal["ok"]
+
+
+class Version(msgspec.Struct):
+    version: str
 
 
 async def health(request: Request) -> Response:
     if not state_of(request).router.is_healthy():
         raise UnavailableError("The server is not ready: it is starting or stopping, or its engine has failed.")
-    return Response(b'{"status":"ok"}', media_type="application/json")
+    return Response(msgspec.json.encode(Health("ok")), media_type="application/json")
 
 
 async def version(request: Request) -> Response:
-    return Response(msgspec.json.encode({"version": state_of(request).version}), media_type="application/json")
+    return Response(msgspec.json.encode(Version(state_of(request).version)), media_type="application/json")
 
 
 async def metrics(request: Request) -> Response:
     return Response(metrics_text(state_of(request).router), headers={"content-type": CONTENT_TYPE})
 
 
+async def openapi(request: Request) -> Response:
+    document = openapi_document(request.app.routes, version=state_of(request).version)
+    return Response(msgspec.json.encode(document), media_type="application/json")
+
+
+def _operation(summary: str, answer: Any, content_type: str = "application/json") -> Operation:
+    return Operation(summary, answer, content_type=content_type, is_versioned=False)
+
+
 ROUTES = [
-    Route("/health", health, methods=["GET"]),
-    Route("/version", version, methods=["GET"]),
-    Route("/metrics", metrics, methods=["GET"]),
+    ApiRoute("GET", "/health", health, _operation("Whether requests are answered.", Health)),
+    ApiRoute("GET", "/version", version, _operation("This program's version.", Version)),
+    ApiRoute("GET", "/metrics", metrics, _operation("Counters for Prometheus.", None, "text/plain")),
+    ApiRoute("GET", "/openapi.json", openapi, _operation("This document.", dict[str, Any])),
 ]

@@ -9,11 +9,13 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from inglenook.dialects import openai
+from inglenook.dialects import openai_wire as wire
 from inglenook.dialects.openai_chat import ChatStream, chat_body
 from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
+from inglenook.dialects.openai_schemas import chat_schema, completion_schema
+from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.respond import json_response, stream_response, whole_response
 from inglenook.server.sse import StreamEncoder
@@ -69,9 +71,21 @@ def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
     return openai.AnswerHead(parsed.request.request_id, int(time.time()), asked, f"inglenook-{state.version}", warnings)
 
 
+_EVENTS = "text/event-stream"
 ROUTES = [
-    Route("/models", list_models, methods=["GET"]),
-    Route("/models/{model_id:path}", get_model, methods=["GET"]),  # ids may hold slashes
-    Route("/chat/completions", chat_completions, methods=["POST"]),
-    Route("/completions", completions, methods=["POST"]),
+    ApiRoute("GET", "/models", list_models, Operation("The models that are served.", wire.ModelList)),
+    # ids may hold slashes
+    ApiRoute("GET", "/models/{model_id:path}", get_model, Operation("One of them.", wire.ModelBody)),
+    ApiRoute(
+        "POST",
+        "/chat/completions",
+        chat_completions,
+        Operation("Answer a conversation.", wire.ChatCompletion, chat_schema, {_EVENTS: wire.ChatChunk}),
+    ),
+    ApiRoute(
+        "POST",
+        "/completions",
+        completions,
+        Operation("Continue prompts.", wire.Completion, completion_schema, {_EVENTS: wire.Completion}),
+    ),
 ]

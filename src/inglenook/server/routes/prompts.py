@@ -7,10 +7,12 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from inglenook.dialects import tokenization
+from inglenook.dialects import tokenization_wire as wire
 from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
+from inglenook.dialects.openai_schemas import chat_schema, completion_schema, detokenize_schema, tokenize_schema
+from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.respond import json_response
 from inglenook.server.state import state_of
@@ -70,11 +72,42 @@ def _json(body: bytes, unknown: tuple[str, ...] = (), prompts: Sequence[Rendered
     return json_response(body, headers)
 
 
+_TOKENIZED = (wire.VllmTokens, wire.LlamaCppTokens, list[wire.TgiToken])
 ROUTES = [
-    Route("/tokenize", tokenize, methods=["POST"]),
-    Route("/detokenize", detokenize, methods=["POST"]),
-    Route("/chat/completions/render", render_chat, methods=["POST"]),
-    Route("/completions/render", render_completion, methods=["POST"]),
-    Route("/chat/completions/input_tokens", count_tokens, methods=["POST"]),
-    Route("/apply-template", apply_template, methods=["POST"]),
+    ApiRoute(
+        "POST",
+        "/tokenize",
+        tokenize,
+        Operation("Tokens of a text or a chat.", _TOKENIZED, tokenize_schema, is_versioned=False),
+    ),
+    ApiRoute(
+        "POST",
+        "/detokenize",
+        detokenize,
+        Operation("The text of tokens.", wire.Detokenized, detokenize_schema, is_versioned=False),
+    ),
+    ApiRoute(
+        "POST",
+        "/chat/completions/render",
+        render_chat,
+        Operation("The prompt of a chat.", wire.RenderedBody, chat_schema),
+    ),
+    ApiRoute(
+        "POST",
+        "/completions/render",
+        render_completion,
+        Operation("The prompts of a completion.", list[wire.RenderedBody], completion_schema),
+    ),
+    ApiRoute(
+        "POST",
+        "/chat/completions/input_tokens",
+        count_tokens,
+        Operation("How many tokens a chat has.", wire.InputTokens, chat_schema),
+    ),
+    ApiRoute(
+        "POST",
+        "/apply-template",
+        apply_template,
+        Operation("The prompt of a chat, as llama.cpp has it.", wire.AppliedTemplate, chat_schema, is_versioned=False),
+    ),
 ]

@@ -1,0 +1,72 @@
+"""The OpenAPI document is true: random requests made after it get documented statuses and shapes, and never a 500."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    not_a_server_error,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from starlette.types import Receive, Scope, Send
+
+from fixtures.served import serve
+from fixtures.tool_cases.vocabulary import byte_tokenizer
+from inglenook.server.api_route import ApiRoute
+
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+)
+
+
+SERVED = serve(byte_tokenizer(()), ["An answer."])
+SERVED.engine.is_guided = False  # it says the same whatever is asked of it
+APP = SERVED.app
+
+
+async def served(scope: Scope, receive: Receive, send: Send) -> None:
+    """The app without its lifespan: the client begins and ends one for each request, and an end is for good."""
+    if scope["type"] == "http":
+        await APP(scope, receive, send)
+    while scope["type"] == "lifespan":
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return
+
+
+OPERATIONS = [result.ok() for result in schemathesis.openapi.from_asgi("/openapi.json", served).get_all_operations()]
+
+
+def check(operation: Any, mode: GenerationMode, checks: Sequence[Any]) -> None:
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    def run(case: schemathesis.Case) -> None:
+        case.call_and_validate(checks=checks)
+
+    run()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
+def test_requests_that_fit_the_document(operation: Any) -> None:
+    check(operation, GenerationMode.POSITIVE, CHECKS)
+
+
+@pytest.mark.parametrize("operation", [o for o in OPERATIONS if o.body], ids=lambda operation: operation.label)
+def test_requests_that_do_not_fit_the_document(operation: Any) -> None:
+    check(operation, GenerationMode.NEGATIVE, (*CHECKS, negative_data_rejection))
+
+
+def test_every_route_is_described() -> None:
+    assert [route for route in APP.routes if not isinstance(route, ApiRoute)] == []
