@@ -180,18 +180,19 @@ void bind_sampler(nb::module_& m) {
   nb::class_<SamplerState>(m, "SamplerState")
       .def(
           "__init__",
-          [](SamplerState* self, float temperature, float top_p, int32_t top_k, float min_p, float repetition_penalty,
-             float presence_penalty, float frequency_penalty, int64_t min_tokens, int32_t num_logprobs,
-             std::vector<std::pair<int32_t, float>> logit_bias, std::vector<int32_t> stop_token_ids, uint64_t seed,
-             const std::vector<int32_t>& prompt) {
-            new (self) SamplerState({temperature, top_p, top_k, min_p, repetition_penalty, presence_penalty,
+          [](SamplerState* self, float temperature, float top_p, int32_t top_k, float min_p, float typical_p,
+             float repetition_penalty, float presence_penalty, float frequency_penalty, int64_t min_tokens,
+             int32_t num_logprobs, std::vector<std::pair<int32_t, float>> logit_bias,
+             std::vector<int32_t> stop_token_ids, std::vector<uint32_t> allowed,
+             std::vector<std::vector<int32_t>> banned, uint64_t seed, const std::vector<int32_t>& prompt) {
+            new (self) SamplerState({temperature, top_p, top_k, min_p, typical_p, repetition_penalty, presence_penalty,
                                      frequency_penalty, min_tokens, num_logprobs, std::move(logit_bias),
-                                     std::move(stop_token_ids), seed},
+                                     std::move(stop_token_ids), std::move(allowed), std::move(banned), seed},
                                     prompt);
           },
-          nb::kw_only(), "temperature"_a, "top_p"_a, "top_k"_a, "min_p"_a, "repetition_penalty"_a,
+          nb::kw_only(), "temperature"_a, "top_p"_a, "top_k"_a, "min_p"_a, "typical_p"_a, "repetition_penalty"_a,
           "presence_penalty"_a, "frequency_penalty"_a, "min_tokens"_a, "num_logprobs"_a, "logit_bias"_a,
-          "stop_token_ids"_a, "seed"_a, "prompt"_a)
+          "stop_token_ids"_a, "allowed"_a, "banned"_a, "seed"_a, "prompt"_a)
       .def("advance", &SamplerState::advance, "token"_a)
       .def_prop_ro("num_output", &SamplerState::num_output);
   m.def("sample", &sample, "logits"_a, "states"_a, "mask"_a.none(), "mask_rows"_a, "pool"_a.none());

@@ -172,6 +172,14 @@ void exponentiate(const float* x, int64_t count, float shift, float factor, cons
 }
 
 INGLENOOK_CLONES
+void sum_weights(const float* weights, int64_t count, std::vector<double>& sums) {
+  for (int64_t begin = 0; begin < count; begin += kSumBlock) {
+    double& sum = sums[static_cast<size_t>(begin / kSumBlock)];
+    if (sum != 0.0) sum = sum_block(weights + begin, std::min(begin + kSumBlock, count) - begin);
+  }
+}
+
+INGLENOOK_CLONES
 void cut_weights(float* weights, int64_t count, const Candidate& last, std::vector<double>& sums) {
   const float value = last.value;
   for (int64_t begin = 0; begin < count; begin += kSumBlock) {

@@ -39,6 +39,9 @@ void find_best(const float* x, int64_t count, int64_t k, float floor, std::vecto
 void exponentiate(const float* x, int64_t count, float shift, float factor, const std::vector<float>& maxima,
                   float* weights, std::vector<double>& sums);
 
+// Sums the blocks again of which weights have been taken out.
+void sum_weights(const float* weights, int64_t count, std::vector<double>& sums);
+
 // Takes out the weights that are worse than `last`.
 void cut_weights(float* weights, int64_t count, const Candidate& last, std::vector<double>& sums);
 

@@ -1,13 +1,15 @@
 #include "sampler.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
+#include <cstddef>
+#include <functional>
 #include <limits>
-#include <span>
 #include <utility>
 
+#include "logprobs.h"
 #include "philox.h"
+#include "weight_limits.h"
 
 namespace inglenook {
 
@@ -15,87 +17,14 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kGreedyTemperature = 1e-5f;  // below, only the best token has any weight
-constexpr float kLowestLogprob = -9999.0f;   // stands for minus infinity, which JSON can't say
 
 // Memory of one thread, reused from row to row.
 struct Scratch {
   std::vector<float> logits;
   std::vector<float> raw_maxima, maxima;  // of the logits' blocks: as they came, and changed
-  std::vector<float> weights;
-  std::vector<double> sums;
-  std::vector<double> buckets;
-  std::vector<Candidate> candidates;
+  std::vector<uint32_t> mask;
+  Weights weights;
 };
-
-double total_of(const std::vector<double>& sums) {
-  double total = 0.0;
-  for (const double sum : sums) total += sum;
-  return total;
-}
-
-// The last of the fewest best candidates whose weights add up to at least `target`. O(candidates): halves, by
-// nth_element, whichever side holds it.
-Candidate last_of_nucleus(std::span<Candidate> candidates, double target) {
-  auto low = candidates.begin();
-  auto high = candidates.end();
-  while (high - low > 1) {
-    const auto middle = low + (high - low) / 2;
-    std::nth_element(low, middle, high, is_better);
-    double upper = 0.0;
-    for (auto it = low; it != middle; ++it) upper += static_cast<double>(it->value);
-    if (upper >= target) {
-      high = middle;
-    } else {
-      target -= upper;
-      low = middle;
-    }
-  }
-  return *low;
-}
-
-// The same for many: sums them in buckets of neighbouring weights (the upper bits of a positive float rise with it),
-// so that only the bucket in which the target is reached needs an order.
-Candidate last_of_large_nucleus(std::vector<Candidate>& candidates, double target, std::vector<double>& buckets) {
-  constexpr int kShift = 19;  // 16 buckets for each power of 2
-  const auto bucket_of = [](const Candidate& c) { return std::bit_cast<uint32_t>(c.value) >> kShift; };
-  buckets.assign((std::bit_cast<uint32_t>(1.0f) >> kShift) + 1, 0.0);
-  for (const Candidate& candidate : candidates) buckets[bucket_of(candidate)] += static_cast<double>(candidate.value);
-  size_t last = buckets.size();
-  for (size_t bucket = buckets.size(); bucket-- > 0;) {
-    if (buckets[bucket] == 0.0) continue;
-    if (last < buckets.size()) target -= buckets[last];
-    last = bucket;
-    if (buckets[bucket] >= target) break;
-  }
-  const auto end = std::partition(candidates.begin(), candidates.end(),
-                                  [&](const Candidate& candidate) { return bucket_of(candidate) == last; });
-  return last_of_nucleus({candidates.begin(), end}, target);
-}
-
-// Takes out the weights that top_k and top_p leave out. The best token's weight is 1.
-void limit_weights(const SamplerParams& params, int64_t count, Scratch& scratch) {
-  constexpr size_t kMany = 512;
-  float* weights = scratch.weights.data();
-  std::vector<Candidate>& candidates = scratch.candidates;
-  const bool has_top_k = params.top_k > 0 && params.top_k < count;
-  const bool has_top_p = params.top_p < 1.0f;
-  if (!has_top_k && !has_top_p) return;
-  double total = 0.0;
-  if (has_top_k) {
-    find_best(weights, count, params.top_k, 0.0f, candidates, scratch.sums.data());
-    for (const Candidate& candidate : candidates) total += static_cast<double>(candidate.value);
-  } else {
-    // Weights below (1 - top_p) * total / count add up to less than 1 - top_p: all of them are left out.
-    total = total_of(scratch.sums);
-    const double floor = 0.999 * (1.0 - static_cast<double>(params.top_p)) * total / static_cast<double>(count);
-    find_best(weights, count, count, static_cast<float>(floor), candidates, scratch.sums.data());
-  }
-  const double target = static_cast<double>(params.top_p) * total;
-  const Candidate last = !has_top_p                    ? *std::max_element(candidates.begin(), candidates.end(), is_better)
-                         : candidates.size() < kMany ? last_of_nucleus(candidates, target)
-                                                       : last_of_large_nucleus(candidates, target, scratch.buckets);
-  cut_weights(weights, count, last, scratch.sums);
-}
 
 // The token that holds `uniform` when [0, 1) is shared out by weight, in the order of the ids.
 int32_t pick(const std::vector<float>& weights, int64_t count, double uniform, const std::vector<double>& sums) {
@@ -118,36 +47,24 @@ int32_t pick(const std::vector<float>& weights, int64_t count, double uniform, c
 int32_t draw(const float* logits, int64_t count, float largest, const std::vector<float>& maxima,
              const SamplerState& state, Scratch& scratch) {
   const SamplerParams& params = state.params();
-  scratch.weights.resize(static_cast<size_t>(count));
-  exponentiate(logits, count, largest, 1.0f / params.temperature, maxima, scratch.weights.data(), scratch.sums);
+  Weights& weights = scratch.weights;
+  const float factor = 1.0f / params.temperature;
+  weights.values.resize(static_cast<size_t>(count));
+  exponentiate(logits, count, largest, factor, maxima, weights.values.data(), weights.sums);
   if (params.min_p > 0.0f) {
     // Every weight of at least min_p is better than a weight just below it.
-    cut_weights(scratch.weights.data(), count, {std::nextafter(params.min_p, 0.0f), -1}, scratch.sums);
+    cut_weights(weights.values.data(), count, {std::nextafter(params.min_p, 0.0f), -1}, weights.sums);
   }
-  limit_weights(params, count, scratch);
+  limit_to_best(params.top_k, params.top_p, count, weights);
+  if (params.typical_p < 1.0f) limit_to_typical(params.typical_p, logits, count, largest, factor, weights);
   const double uniform = philox_uniform(params.seed, static_cast<uint64_t>(state.num_output()));
-  return pick(scratch.weights, count, uniform, scratch.sums);
-}
-
-// Log-probabilities of the model's own distribution: of the chosen token and of the best ones.
-void add_logprobs(const float* logits, int64_t count, float largest, int32_t num_best, Sampled& sampled,
-                  Scratch& scratch) {
-  scratch.weights.resize(static_cast<size_t>(count));
-  exponentiate(logits, count, largest, 1.0f, scratch.raw_maxima, scratch.weights.data(), scratch.sums);
-  const double log_total = std::log(total_of(scratch.sums)) + static_cast<double>(largest);
-  const auto logprob = [&](float logit) {
-    const float value = static_cast<float>(static_cast<double>(logit) - log_total);
-    return value > kLowestLogprob ? value : kLowestLogprob;
-  };
-  sampled.logprob = logprob(logits[sampled.token]);
-  find_best(logits, count, num_best, -kInfinity, sampled.top);
-  std::sort(sampled.top.begin(), sampled.top.end(), is_better);
-  for (Candidate& candidate : sampled.top) candidate.value = logprob(candidate.value);
+  return pick(weights.values, count, uniform, weights.sums);
 }
 
 }  // namespace
 
 SamplerState::SamplerState(SamplerParams params, const std::vector<int32_t>& prompt) : params_(std::move(params)) {
+  for (const std::vector<int32_t>& tokens : params_.banned) tail_size_ = std::max(tail_size_, tokens.size() - 1);
   if (params_.repetition_penalty == 1.0f) return;
   for (const int32_t token : prompt) output_counts_.try_emplace(token, 0);
 }
@@ -157,14 +74,30 @@ bool SamplerState::has_penalties() const {
 }
 
 bool SamplerState::changes_logits() const {
-  return !params_.logit_bias.empty() || num_output_ < params_.min_tokens || !output_counts_.empty();
+  return !params_.logit_bias.empty() || num_output_ < params_.min_tokens || !output_counts_.empty() ||
+         !params_.allowed.empty() || !params_.banned.empty();
+}
+
+bool SamplerState::has_bans() const {
+  return (num_output_ < params_.min_tokens && !params_.stop_token_ids.empty()) || !params_.banned.empty();
+}
+
+void SamplerState::ban(float* logits) const {
+  if (num_output_ < params_.min_tokens) {
+    for (const int32_t token : params_.stop_token_ids) logits[token] = -kInfinity;
+  }
+  for (const std::vector<int32_t>& tokens : params_.banned) {
+    const auto num_before = static_cast<std::ptrdiff_t>(tokens.size()) - 1;
+    if (num_before > static_cast<std::ptrdiff_t>(tail_.size())) continue;
+    if (std::equal(tokens.begin(), tokens.begin() + num_before, tail_.end() - num_before)) {
+      logits[tokens.back()] = -kInfinity;
+    }
+  }
 }
 
 void SamplerState::change_logits(float* logits, bool is_banning) const {
   for (const auto& [token, bias] : params_.logit_bias) logits[token] += bias;
-  if (is_banning && num_output_ < params_.min_tokens) {
-    for (const int32_t token : params_.stop_token_ids) logits[token] = -kInfinity;
-  }
+  if (is_banning) ban(logits);
   for (const auto& [token, count] : output_counts_) {
     float& logit = logits[token];
     logit = logit > 0.0f ? logit / params_.repetition_penalty : logit * params_.repetition_penalty;
@@ -176,6 +109,9 @@ void SamplerState::change_logits(float* logits, bool is_banning) const {
 void SamplerState::advance(int32_t token) {
   ++num_output_;
   if (has_penalties()) ++output_counts_[token];
+  if (tail_size_ == 0) return;
+  if (tail_.size() == tail_size_) tail_.erase(tail_.begin());
+  tail_.push_back(token);
 }
 
 namespace {
@@ -194,6 +130,27 @@ Largest change_row(const float* logits, int64_t vocab_size, const SamplerState& 
   return find_largest(changed, vocab_size, scratch.maxima);
 }
 
+// The same, giving up what leaves nothing to choose: bans first, then the tokens that the request allows. `mask` stays.
+Largest change_row(const float* logits, int64_t vocab_size, const SamplerState& state, const uint32_t* mask,
+                   Scratch& scratch) {
+  const std::vector<uint32_t>& allowed = state.params().allowed;
+  const uint32_t* narrow = mask;
+  if (!allowed.empty()) {
+    narrow = allowed.data();
+    if (mask != nullptr) {
+      scratch.mask.resize(allowed.size());
+      std::transform(allowed.begin(), allowed.end(), mask, scratch.mask.begin(), std::bit_and<uint32_t>());
+      narrow = scratch.mask.data();
+    }
+  }
+  Largest largest = change_row(logits, vocab_size, state, narrow, true, scratch);
+  if (!largest.is_sound && state.has_bans()) largest = change_row(logits, vocab_size, state, narrow, false, scratch);
+  if (largest.is_sound || narrow == mask || mask == nullptr) return largest;
+  largest = change_row(logits, vocab_size, state, mask, true, scratch);
+  if (!largest.is_sound && state.has_bans()) largest = change_row(logits, vocab_size, state, mask, false, scratch);
+  return largest;
+}
+
 }  // namespace
 
 Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& state, const uint32_t* mask) {
@@ -209,10 +166,7 @@ Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& 
   Largest largest = raw;
   const std::vector<float>* maxima = &scratch.raw_maxima;
   if (mask != nullptr || state.changes_logits()) {
-    largest = change_row(logits, vocab_size, state, mask, true, scratch);
-    if (!largest.is_sound && mask != nullptr && state.has_bans()) {
-      largest = change_row(logits, vocab_size, state, mask, false, scratch);
-    }
+    largest = change_row(logits, vocab_size, state, mask, scratch);
     if (!largest.is_sound) {
       sampled.error = "no token is allowed";
       return sampled;
@@ -224,7 +178,10 @@ Sampled sample_row(const float* logits, int64_t vocab_size, const SamplerState& 
                       ? largest.best.id
                       : draw(changed, vocab_size, largest.best.value, *maxima, state, scratch);
   if (params.num_logprobs >= 0) {
-    add_logprobs(logits, vocab_size, raw.best.value, params.num_logprobs, sampled, scratch);
+    Logprobs logprobs = log_probabilities(logits, vocab_size, raw.best.value, scratch.raw_maxima, sampled.token,
+                                          params.num_logprobs, scratch.weights);
+    sampled.logprob = logprobs.chosen;
+    sampled.top = std::move(logprobs.top);
   }
   return sampled;
 }

@@ -96,9 +96,9 @@ class LLM:
     ) -> list[Completion]:
         """Continue each prompt (text or token ids); one Completion per prompt and choice, in order.
 
-        `params` are fields of SamplingParams, and `n` for several choices; they override `sampling`. Without
-        `sampling`, what they leave open is as the model's makers recommend. Further ones are as in requests over HTTP:
-        response_format, structured_outputs, repair, repair_keys; and in `chat` tools, tool_choice,
+        `params` are fields of SamplingParams, which override `sampling`, `n` for several choices, and `cache_salt`.
+        Without `sampling`, what they leave open is as the model's makers recommend. Further ones are as in requests
+        over HTTP: response_format, structured_outputs, repair, repair_keys; and in `chat` tools, tool_choice,
         parallel_tool_calls, reasoning_effort, thinking_token_budget, chat_template_kwargs, documents.
         Raises InvalidRequestError for a parameter or a prompt that can't be honoured.
         """
@@ -148,21 +148,19 @@ class LLM:
     # --- inside ---------------------------------------------------------------------------------------
 
     def _shared(self, sampling: SamplingParams | None, params: dict[str, Any], *, is_chat: bool) -> dict[str, Any]:
-        from inglenook.dialects.python_api import option_names, take_options
+        from inglenook.dialects.python_api import option_names, sampling_values, take_options
 
         options = take_options(params, is_chat=is_chat)
         num_choices = params.pop("n", 1)
+        cache_salt = params.pop("cache_salt", None) or ""
         unknown = params.keys() - _names(SamplingParams)
         if unknown:
             allowed = _names(SamplingParams) | option_names(is_chat=is_chat)
             raise InvalidRequestError(
-                f"Unknown parameters: {', '.join(sorted(unknown))}. Allowed are n, {', '.join(sorted(allowed))}."
+                f"Unknown parameters: {', '.join(sorted(unknown))}. "
+                f"Allowed are n, cache_salt, {', '.join(sorted(allowed))}."
             )
-        for name in ("stop", "stop_token_ids"):
-            if isinstance(params.get(name), str):
-                params[name] = (params[name],)
-            elif name in params:
-                params[name] = tuple(params[name] or ())
+        params = sampling_values(params)
         left_open = frozenset() if sampling is not None else MODEL_DEFAULTED - params.keys()
         sampling = replace(sampling or SamplingParams(), **params)
         return {
@@ -170,6 +168,7 @@ class LLM:
             "model": "",
             "sampling": sampling,
             "num_choices": num_choices,
+            "cache_salt": cache_salt,
             "model_defaulted": left_open,
             **options,
         }

@@ -15,7 +15,15 @@ from inglenook.dialects.openai_chat import ChatStream
 from inglenook.dialects.openai_fields import CHAT_ONLY, REFUSED, WITHOUT_EFFECT
 from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
 from inglenook.errors import EngineError, InvalidRequestError, UnsupportedParameterError
-from inglenook.types import MODEL_DEFAULTED, ChatRequest, CompletionRequest, Delta, Message, SamplingParams
+from inglenook.types import (
+    MODEL_DEFAULTED,
+    ChatRequest,
+    CompletionRequest,
+    Delta,
+    Message,
+    RepetitionDetection,
+    SamplingParams,
+)
 
 USER = {"role": "user", "content": "Hi"}
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
@@ -46,12 +54,14 @@ def test_defaults() -> None:
 
 CONSTRAINTS = ["response_format", "structured_outputs", "structural_tag", "regex", "ebnf", "grammar", "json_schema"]
 CONSTRAINTS += ["guided_json", "guided_json_object", "guided_regex", "guided_choice", "guided_grammar"]
+EXTRA = ["allowed_token_ids", "bad_words", "repetition_detection", "t_max_predict_ms", "cache_salt"]
 HONOURED: dict[str, Any] = {
     "min_tokens": 2,
     "temperature": 0.5,
     "top_p": 0.9,
     "top_k": 40,
     "min_p": 0.1,
+    "typical_p": 0.7,
     "repetition_penalty": 1.1,
     "presence_penalty": -1.5,
     "frequency_penalty": 1.5,
@@ -69,16 +79,33 @@ def test_honoured_fields() -> None:
         "stop": ["a", "b"],
         "stop_token_ids": [5, 6],
         "logit_bias": {"7": -100, "8": 1.5},
+        "allowed_token_ids": [7, 8],
+        "bad_words": ["x", " y"],
+        "repetition_detection": {"max_pattern_size": 20, "min_pattern_size": 3, "min_count": 4},
+        "t_max_predict_ms": 1500,
+        "cache_salt": "tenant",
         "n": 3,
         "priority": -1,
         "model": "m",
     }
     expected = SamplingParams(
-        **HONOURED, max_tokens=9, stop=("a", "b"), stop_token_ids=(5, 6), logit_bias={7: -100.0, 8: 1.5}
+        **HONOURED,
+        max_tokens=9,
+        stop=("a", "b"),
+        stop_token_ids=(5, 6),
+        logit_bias={7: -100.0, 8: 1.5},
+        allowed_token_ids=(7, 8),
+        bad_words=("x", " y"),
+        repetition_detection=RepetitionDetection(20, 3, 4),
+        max_generation_s=1.5,
     )
     for request in (chat(**both).request, completion(**both).request):
         assert request.sampling == expected
         assert (request.num_choices, request.priority, request.model) == (3, -1, "m")
+        assert request.cache_salt == "tenant"
+    assert chat(t_max_predict_ms=0, cache_salt=None, repetition_detection={}).request.sampling == SamplingParams(
+        repetition_detection=RepetitionDetection()
+    )
 
 
 def test_explicit_nulls_are_not_given() -> None:
@@ -92,6 +119,7 @@ def test_explicit_nulls_are_not_given() -> None:
         "stop",
         "stop_token_ids",
         "logit_bias",
+        *EXTRA,
     ]
     names += ["n", "priority", "model", "logprobs", "top_logprobs", "stream", "stream_options", "unheard_of", "user"]
     nulls = dict.fromkeys(names)
@@ -113,6 +141,14 @@ def test_numbers_may_be_written_either_way() -> None:
 @pytest.mark.parametrize(
     ("fields", "param", "words"),
     [
+        ({"typical_p": 0}, "typical_p", "(0, 1]"),
+        ({"allowed_token_ids": []}, "allowed_token_ids", "is empty"),
+        ({"allowed_token_ids": [-1]}, "allowed_token_ids[0]", "-1"),
+        ({"bad_words": ["a", " "]}, "bad_words", "is empty"),
+        ({"bad_words": ["a"] * 1025}, "bad_words", "1024"),
+        ({"repetition_detection": {"max_pattern_size": 5, "min_count": 1}}, "repetition_detection.min_count", "2"),
+        ({"repetition_detection": {"max": 5}}, "repetition_detection", "not max"),
+        ({"cache_salt": ""}, "cache_salt", "empty"),
         ({"temperature": "0.5"}, "temperature", "temperature: expected a number, got a string"),
         ({"temperature": True}, "temperature", "got a boolean"),
         ({"temperature": -0.1}, "temperature", "-0.1"),

@@ -40,6 +40,7 @@ def guided(name: str, number: int, **params: Any) -> EngineRequest:
         sampling,
         frozenset({1, 2}),
         start_guide=lambda: HashGuide(TINY_VOCAB_SIZE, number, ends=0.02),
+        banned=token_probes.BANNED.get(name, ()),
     )
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from inglenook.dialects.python_api import option_names, take_options
+from inglenook.dialects.python_api import option_names, sampling_values, take_options
 from inglenook.errors import InvalidRequestError
-from inglenook.types import Constraint, ReasoningOptions, ToolUse
+from inglenook.types import Constraint, ReasoningOptions, RepetitionDetection, ToolUse
 
 
 def test_takes_what_it_knows() -> None:
@@ -50,3 +50,15 @@ def test_complaints_name_the_keyword() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         take_options({"tools": [{}]}, is_chat=True)
     assert caught.value.param == "tools[0].function"
+
+
+def test_sampling_values_come_as_lists_and_dictionaries() -> None:
+    loop = {"max_pattern_size": 5, "min_count": 3}
+    values = sampling_values({"stop": "x", "bad_words": ["a"], "allowed_token_ids": [1], "repetition_detection": loop})
+    assert values["stop"] == ("x",)
+    assert (values["bad_words"], values["allowed_token_ids"]) == (("a",), (1,))
+    assert values["repetition_detection"] == RepetitionDetection(5, 0, 3)
+    assert sampling_values(values) == values
+    with pytest.raises(InvalidRequestError) as caught:
+        sampling_values({"repetition_detection": {"size": 5}})
+    assert caught.value.param == "repetition_detection"

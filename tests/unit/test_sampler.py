@@ -27,8 +27,11 @@ def state(
     seed: int = 0,
     prompt: tuple[int, ...] = (),
     stops: frozenset[int] = frozenset(),
+    banned: tuple[tuple[int, ...], ...] = (),
 ) -> SamplerState:
-    return SamplerState(params, vocab_size=vocab_size, seed=seed, prompt_token_ids=prompt, stop_token_ids=stops)
+    return SamplerState(
+        params, vocab_size=vocab_size, seed=seed, prompt_token_ids=prompt, stop_token_ids=stops, banned=banned
+    )
 
 
 def random_logits(vocab_size: int, seed: int = 0, num_rows: int = 1, spread: float = 3.0) -> Floats:
@@ -38,14 +41,27 @@ def random_logits(vocab_size: int, seed: int = 0, num_rows: int = 1, spread: flo
 # --- the reference ------------------------------------------------------------------------------------------------
 
 
+Banned = tuple[tuple[int, ...], ...]
+
+
 def changed_logits(
-    logits: Floats, params: SamplingParams, prompt: tuple[int, ...], output: list[int], stops: frozenset[int]
+    logits: Floats,
+    params: SamplingParams,
+    prompt: tuple[int, ...],
+    output: list[int],
+    stops: frozenset[int],
+    banned: Banned = (),
 ) -> Doubles:
     changed = logits.astype(np.float64)
     for token_id, bias in params.logit_bias.items():
         changed[token_id] += bias
     if len(output) < params.min_tokens:
         changed[list(stops)] = -np.inf
+    for *before, last in banned:
+        if output[len(output) - len(before) :] == before:
+            changed[last] = -np.inf
+    if params.allowed_token_ids is not None:
+        changed[np.setdiff1d(np.arange(len(changed)), params.allowed_token_ids)] = -np.inf
     for token_id in {*prompt, *output}:
         factor = params.repetition_penalty
         changed[token_id] = changed[token_id] / factor if changed[token_id] > 0 else changed[token_id] * factor
@@ -62,7 +78,20 @@ def probabilities(logits: Doubles, params: SamplingParams) -> Doubles:
         weights[order[params.top_k :]] = 0
     before = np.cumsum(weights[order]) - weights[order]
     weights[order[before >= params.top_p * weights.sum()]] = 0
-    return weights / weights.sum()
+    return typical(weights / weights.sum(), params.typical_p)
+
+
+def typical(shares: Doubles, mass: float) -> Doubles:
+    """Locally typical sampling, as the paper has it: by distance of the surprise from the entropy."""
+    if mass == 1:
+        return shares
+    surprise = np.full(len(shares), np.inf)
+    surprise[shares > 0] = -np.log(shares[shares > 0])
+    entropy = (shares[shares > 0] * surprise[shares > 0]).sum()
+    order = np.lexsort((np.arange(len(shares)), np.round(np.abs(surprise - entropy), 9)))
+    before = np.cumsum(shares[order]) - shares[order]
+    kept = np.where(np.isin(np.arange(len(shares)), order[before < mass]), shares, 0)
+    return kept / kept.sum()
 
 
 def tokens_at(uniform: float, shares: Doubles) -> set[int]:
@@ -78,13 +107,17 @@ params_strategy = st.builds(
     top_p=st.one_of(st.just(1.0), st.floats(0.05, 1.0)),
     top_k=st.one_of(st.sampled_from([0, -1, 1, 10**6]), st.integers(1, 40)),
     min_p=st.one_of(st.just(0.0), st.floats(0.0, 1.0)),
+    typical_p=st.one_of(st.just(1.0), st.floats(0.05, 1.0)),
     repetition_penalty=st.sampled_from([1.0, 1.3, 0.7]),
     presence_penalty=st.sampled_from([0.0, 1.5, -1.0]),
     frequency_penalty=st.sampled_from([0.0, 0.7, -0.4]),
     min_tokens=st.integers(0, 4),
     # Eighths: the reference computes in float64, and what float32 rounds away would change its order.
     logit_bias=st.dictionaries(st.integers(0, 36), st.integers(-800, 800).map(lambda n: n / 8), max_size=3),
+    # More tokens than can be banned at once.
+    allowed_token_ids=st.one_of(st.none(), st.just(tuple(range(0, 37, 2))), st.just(tuple(range(20)))),
 )
+banned_strategy = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=3).map(tuple), max_size=4).map(tuple)
 
 
 @given(
@@ -93,24 +126,27 @@ params_strategy = st.builds(
     seed=st.integers(-(2**63), 2**63 - 1),
     spread=st.sampled_from([0.0, 0.3, 3.0, 20.0]),
     prompt=st.lists(st.integers(0, 36), max_size=6).map(tuple),
+    banned=banned_strategy,
 )
 @settings(max_examples=300, deadline=None)
 def test_draws_as_the_reference_does(
-    params: SamplingParams, vocab_size: int, seed: int, spread: float, prompt: tuple[int, ...]
+    params: SamplingParams, vocab_size: int, seed: int, spread: float, prompt: tuple[int, ...], banned: Banned
 ) -> None:
     stops = frozenset({0, 5})
-    sampler = state(params, vocab_size, seed=seed, prompt=prompt, stops=stops)
+    sampler = state(params, vocab_size, seed=seed, prompt=prompt, stops=stops, banned=banned)
     output: list[int] = []
     for position in range(8):
         logits = random_logits(vocab_size, position, spread=spread)
         (token_id,) = sample(logits, [sampler]).token_ids
-        shares = probabilities(changed_logits(logits[0], params, prompt, output, stops), params)
+        changed = changed_logits(logits[0], params, prompt, output, stops, banned)
+        shares = probabilities(changed, params)
         allowed = tokens_at(_native.uniform(seed % 2**64, position), shares)
         # Of candidates whose weights differ by less than float32 can tell, either may have been cut off.
         relaxed = replace(params, top_p=min(1.0, params.top_p + 1e-5), min_p=params.min_p * (1 - 1e-5))
         strict = replace(params, top_p=params.top_p - 1e-5, min_p=min(1.0, params.min_p * (1 + 1e-5)))
-        for variant in (relaxed, strict):
-            shares = probabilities(changed_logits(logits[0], variant, prompt, output, stops), variant)
+        variants = [replace(v, typical_p=min(1.0, v.typical_p + d)) for v in (relaxed, strict) for d in (-1e-5, 1e-5)]
+        for variant in variants:
+            shares = probabilities(changed, variant)
             allowed |= tokens_at(_native.uniform(seed % 2**64, position), shares)
         assert token_id in allowed
         output.append(token_id)
@@ -163,6 +199,8 @@ def test_philox_gives_the_published_numbers() -> None:
         SamplingParams(top_p=0.8),
         SamplingParams(min_p=0.1, temperature=1.4),
         SamplingParams(top_k=12, top_p=0.9, min_p=0.02),
+        SamplingParams(typical_p=0.6),
+        SamplingParams(top_p=0.95, typical_p=0.3, temperature=1.3),
     ],
 )
 def test_frequencies_are_the_probabilities(params: SamplingParams) -> None:
@@ -285,6 +323,51 @@ def test_stop_tokens_wait_for_min_tokens() -> None:
     assert tokens[3:] == [7, 7]
 
 
+def test_typical_leaves_out_the_likeliest_where_it_is_too_likely() -> None:
+    """A token of 0.6 among many of 0.001: the surprise of both is far from the entropy, that of a middling one near."""
+    shares = np.array([0.6, *[0.02] * 10, *[0.0002] * 1000])
+    logits = np.log(shares / shares.sum()).astype(np.float32)[None]
+    kept = {sample(logits, [state(SamplingParams(typical_p=0.1), 1011, seed=i)]).token_ids[0] for i in range(200)}
+    assert kept == set(np.flatnonzero(typical(shares / shares.sum(), 0.1)))
+    assert 0 not in kept
+
+
+def test_the_last_token_of_a_banned_row_is_not_chosen_behind_the_others() -> None:
+    logits = np.zeros((1, 64), np.float32)
+    logits[0, [7, 8, 9]] = 30, 20, 10
+    sampler = state(SamplingParams(temperature=0), 64, banned=((8, 7), (7, 7, 8), (9,)))
+    tokens = [sample(logits, [sampler]).token_ids[0] for _ in range(3)]
+    assert tokens == [7, 7, 7]  # 8 isn't the likeliest anywhere
+    logits[0, 7] = 5
+    assert sample(logits, [sampler]).token_ids == [7]  # behind 7, 7 there is no 8, and never a 9
+    sampler.append([8])
+    assert sample(logits, [sampler]).token_ids == [8]  # behind 8 no 7
+
+
+def test_drafts_are_checked_with_the_bans_of_their_place() -> None:
+    logits = np.zeros((4, 64), np.float32)
+    logits[:, 7], logits[:, 8] = 30, 20
+    sampler = state(SamplingParams(temperature=0), 64, banned=((7, 7, 7),))
+    (run,) = sample_runs(logits, [sampler], [[7, 7, 7]])
+    assert [token for token, _, _ in run] == [7, 7, 8]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_leaves_nothing_to_choose_gives_way(temperature: float) -> None:
+    def chosen(params: SamplingParams, *, mask: tuple[int, ...] = (), banned: Banned = ()) -> set[int]:
+        words = mask_of(*mask)[None] if mask else None
+        samplers = [state(params, 64, seed=i, stops=frozenset({5}), banned=banned) for i in range(30)]
+        return {sample(np.zeros((1, 64), np.float32), [s], mask=words).token_ids[0] for s in samplers}
+
+    params = SamplingParams(temperature=temperature, allowed_token_ids=(3, 5), min_tokens=9)
+    assert chosen(params) == {3}
+    assert chosen(params, banned=((3,),)) <= {3, 5}  # bans give way to allowed_token_ids
+    assert chosen(params, mask=(5, 6)) == {5}  # and so they do here
+    assert chosen(params, mask=(6, 7)) <= {6, 7}  # allowed_token_ids gives way to the mask
+    assert chosen(params, mask=(6, 7), banned=((6,),)) == {7}
+    assert chosen(params, mask=(6,), banned=((6,),)) == {6}
+
+
 def mask_of(*allowed: int, vocab_size: int = 64) -> npt.NDArray[np.uint32]:
     bits = np.zeros(vocab_size, np.uint8)
     bits[list(allowed)] = 1
@@ -357,10 +440,11 @@ def test_no_allowed_token_is_an_error() -> None:
         sample(np.full((1, 40), -np.inf, np.float32), [state(SamplingParams(), 40)])
 
 
-def test_bias_outside_the_vocabulary_is_refused() -> None:
-    with pytest.raises(InvalidRequestError, match="the vocabulary has the tokens 0 to 99") as caught:
-        state(SamplingParams(logit_bias={100: 1.0}), 100)
-    assert caught.value.param == "logit_bias"
+@pytest.mark.parametrize(("name", "value"), [("logit_bias", {100: 1.0}), ("allowed_token_ids", (3, 100))])
+def test_tokens_outside_the_vocabulary_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="token 100; the vocabulary has the tokens 0 to 99") as caught:
+        state(SamplingParams(**{name: value}), 100)
+    assert caught.value.param == name
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from inglenook.text.stream import TextStream
 from inglenook.text.tokenizer import Tokenizer
 from inglenook.types import AnsweredPrompt, Delta, FinishReason, SamplingParams, TokenLogprob
 
+REPETITION_DETECTED = "repetition_detected"  # vLLM's word for it, as stop_reason
+
 
 class Choice:
     """Text held back keeps its tokens and log-probabilities with it, so that none is lost.
@@ -81,8 +83,12 @@ class Choice:
         counted += self._count(rest.num_tokens)
         if rest.stop_reason is not None:
             return self._finish(text, counted, "stop", rest.stop_reason)
-        is_client_stop = output.stop_token_id in self._sampling.stop_token_ids
-        return self._finish(text, counted, output.finish_reason, output.stop_token_id if is_client_stop else None)
+        stop_reason: str | int | None = None
+        if output.is_loop:
+            stop_reason = REPETITION_DETECTED
+        elif output.stop_token_id in self._sampling.stop_token_ids:
+            stop_reason = output.stop_token_id
+        return self._finish(text, counted, output.finish_reason, stop_reason)
 
     def _count(self, num_tokens: int) -> list[SampledToken]:
         return [self._uncounted.popleft() for _ in range(num_tokens)]

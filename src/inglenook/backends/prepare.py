@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from inglenook.backends.bad_words import banned_tokens
 from inglenook.backends.choices import samples
 from inglenook.backends.formats import AnswerForm, Formats
 from inglenook.backends.generation_config import GenerationConfig
@@ -200,7 +201,14 @@ class Preparer:
         max_tokens = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
         sampling = replace(sampling, max_tokens=max_tokens, min_tokens=min(sampling.min_tokens, max_tokens))
         engine_request = EngineRequest(
-            request.request_id, tuple(prompt), sampling, self._eos_token_ids, request.priority
+            request.request_id,
+            tuple(prompt),
+            sampling,
+            self._eos_token_ids,
+            request.priority,
+            request.cache_salt,
+            banned=banned_tokens(self._tokenizer, sampling.bad_words),
+            received=request.received,
         )
         return engine_request, warning
 

@@ -55,11 +55,8 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "best_of": (),  # equal to n is accepted: see openai_requests
     "use_beam_search": (),
     "length_penalty": (1,),
-    "bad_words": (),
-    "allowed_token_ids": (),
     "repeat_penalty": (1,),
     "repeat_last_n": (),
-    "typical_p": (1,),
     "top_n_sigma": (-1,),
     "dynatemp_range": (0,),
     "dynatemp_exponent": (1,),
@@ -80,14 +77,12 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "logits_processors": (),
     "vllm_xargs": (),
     "watermarking": (),
-    "repetition_detection": (),
     "stop_regex": (),
     "no_stop_trim": (),
     "spaces_between_special_tokens": (True,),
     # limits
     "n_predict": (-1,),
     "n_keep": (0,),
-    "t_max_predict_ms": (),
     # what the answer holds
     "prompt_logprobs": (),
     "logprob_token_ids": (),
@@ -105,7 +100,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     # who serves it, and with what
     "request_id": (),
     "rid": (),
-    "cache_salt": (),
     "extra_key": (),
     "service_tier": ("auto", "default"),
     "lora": (),

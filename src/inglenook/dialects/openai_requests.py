@@ -11,6 +11,7 @@ from inglenook.dialects.openai_constraints import parse_constraint, parse_repair
 from inglenook.dialects.openai_fields import refuse_or_report, unsupported
 from inglenook.dialects.openai_messages import parse_documents, parse_messages
 from inglenook.dialects.openai_reasoning import parse_reasoning
+from inglenook.dialects.openai_sampling import extra_sampling, parse_cache_salt
 from inglenook.dialects.openai_tools import CallForm, parse_tool_use
 from inglenook.dialects.truncation import parse_truncation
 from inglenook.errors import InvalidRequestError
@@ -75,6 +76,7 @@ def read_chat(fields: Fields, request_id: str) -> Parsed[ChatRequest]:
         constraint=parse_constraint(fields),
         **parse_repair(fields),
         **parse_truncation(fields),
+        cache_salt=parse_cache_salt(fields),
         messages=parse_messages(fields),
         add_generation_prompt=opens_turn,
         continue_final_message=continues,
@@ -107,6 +109,7 @@ def read_completion(fields: Fields, request_id: str) -> Parsed[CompletionRequest
         constraint=parse_constraint(fields),
         **parse_repair(fields),
         **parse_truncation(fields),
+        cache_salt=parse_cache_salt(fields),
         prompts=_prompts(fields),
         echo=fields.boolean("echo", False),
         add_special_tokens=fields.boolean("add_special_tokens", True),
@@ -166,6 +169,7 @@ def _sampling(fields: Fields, max_tokens: int | None, logprobs: int | None) -> S
         ignore_eos=fields.boolean("ignore_eos", default.ignore_eos),
         skip_special_tokens=fields.boolean("skip_special_tokens", default.skip_special_tokens),
         logprobs=logprobs,
+        **extra_sampling(fields),
     )
     sampling.validate()
     return sampling

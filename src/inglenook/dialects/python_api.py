@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from inglenook.dialects.json_fields import Fields
 from inglenook.dialects.openai_constraints import parse_constraint, parse_repair
 from inglenook.dialects.openai_messages import parse_documents
 from inglenook.dialects.openai_reasoning import parse_reasoning
+from inglenook.dialects.openai_sampling import parse_repetition_detection
 from inglenook.dialects.openai_tools import parse_tool_use
 from inglenook.dialects.truncation import parse_truncation
+from inglenook.types import RepetitionDetection
 
 _SHARED = frozenset(
     (
@@ -48,6 +51,21 @@ def take_options(params: dict[str, Any], *, is_chat: bool) -> dict[str, Any]:
         options["reasoning"] = parse_reasoning(fields, template_kwargs)
         options["documents"] = parse_documents(fields)
     return options
+
+
+def sampling_values(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords that are fields of SamplingParams, in its types: a string or a list for each tuple, and so on."""
+    values = dict(params)
+    for name in ("stop", "stop_token_ids", "bad_words"):
+        if isinstance(values.get(name), str):
+            values[name] = (values[name],)
+        elif name in values:
+            values[name] = tuple(values[name] or ())
+    if values.get("allowed_token_ids") is not None:
+        values["allowed_token_ids"] = tuple(values["allowed_token_ids"])
+    if not isinstance(values.get("repetition_detection"), RepetitionDetection | None):
+        values["repetition_detection"] = parse_repetition_detection(Fields(values))
+    return values
 
 
 def option_names(*, is_chat: bool) -> frozenset[str]:

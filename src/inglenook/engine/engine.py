@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -65,6 +66,7 @@ class Engine:
         self._runner = runner
         self._vocab_size = vocab_size
         self._ready: list[EngineOutput] = []  # of requests that ended without a step
+        self._timed: set[Sequence] = set()  # those with a deadline, and some that have ended
         self._num_steps = 0
         self._num_failed_steps = 0
         self._num_failed_in_a_row = 0
@@ -86,12 +88,13 @@ class Engine:
             raise InvalidRequestError(
                 f"The prompt holds a token id outside of the vocabulary, 0 to {self._vocab_size - 1}.", param="prompt"
             )
-        for token_id in request.sampling.logit_bias:
-            if not 0 <= token_id < self._vocab_size:
-                raise InvalidRequestError(
-                    f"logit_bias names token {token_id}; the vocabulary is 0 to {self._vocab_size - 1}.",
-                    param="logit_bias",
-                )
+        sampling = request.sampling
+        for name, token_ids in (("logit_bias", sampling.logit_bias), ("allowed_token_ids", sampling.allowed_token_ids)):
+            for token_id in token_ids or ():
+                if not 0 <= token_id < self._vocab_size:
+                    raise InvalidRequestError(
+                        f"{name} names token {token_id}; the vocabulary is 0 to {self._vocab_size - 1}.", param=name
+                    )
 
     def add(self, request: EngineRequest) -> None:
         """Take a request in; its outputs come from step(). Raises InvalidRequestError as `check` does, and what
@@ -113,6 +116,8 @@ class Engine:
         if sequence.finish_reason is not None:  # there is nothing to compute
             self.scheduler.remove(sequence)
             self._ready.append(self._output(sequence, (), Appended(0)))
+        elif sequence.deadline < math.inf:
+            self._timed.add(sequence)
 
     def cancel(self, request_id: str) -> None:
         """Free what a request holds; no further output of it comes. An unknown or ended one is left alone."""
@@ -130,6 +135,8 @@ class Engine:
         A failure of the runner ends the requests of this step with an error, and is logged; it isn't raised.
         """
         outputs, self._ready = self._ready, []
+        if self._timed:
+            outputs += self._end_late()
         if not self.scheduler.sequences:
             return outputs
         step = self.scheduler.schedule()
@@ -151,6 +158,7 @@ class Engine:
     def abort_all(self) -> None:
         """Cancel everything."""
         self._ready = []
+        self._timed.clear()
         for sequence in list(self.scheduler.sequences.values()):
             self.scheduler.remove(sequence)
 
@@ -198,10 +206,32 @@ class Engine:
             num_cached_tokens = sequence.num_cached_tokens or 0
             self._num_prompt_tokens += len(request.prompt_token_ids)
             tokens = tuple(map(SampledToken, sequence.held)) + tokens
+            if request.sampling.max_generation_s is not None:
+                sequence.deadline = min(sequence.deadline, time.monotonic() + request.sampling.max_generation_s)
+                self._timed.add(sequence)
         self._num_generation_tokens += len(tokens)
         return EngineOutput(
-            request.request_id, tokens, sequence.finish_reason, sequence.stop_token_id, num_cached_tokens
+            request.request_id,
+            tokens,
+            sequence.finish_reason,
+            sequence.stop_token_id,
+            num_cached_tokens,
+            sequence.is_loop,
         )
+
+    def _end_late(self) -> list[EngineOutput]:
+        """End the requests whose time is over with what they have."""
+        now = time.monotonic()
+        outputs = []
+        for sequence in list(self._timed):
+            if self.scheduler.sequences.get(sequence.request.request_id) is not sequence:
+                self._timed.discard(sequence)
+            elif sequence.deadline <= now:
+                self._timed.discard(sequence)
+                sequence.finish_reason = "length"
+                self.scheduler.remove(sequence)
+                outputs.append(self._output(sequence, (), Appended(0)))
+        return outputs
 
     def _fail(self, step: ScheduledStep) -> list[EngineOutput]:
         self._num_failed_steps += 1

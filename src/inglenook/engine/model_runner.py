@@ -42,6 +42,7 @@ class ModelRunner:
             seed=self._seeds.getrandbits(63) if seed is None else seed,
             prompt_token_ids=request.prompt_token_ids,
             stop_token_ids=sequence.stop_token_ids,
+            banned=request.banned,
         )
 
     def run(self, step: ScheduledStep) -> list[tuple[SampledToken, ...] | EngineError]:

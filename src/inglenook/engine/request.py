@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from inglenook.engine.guide import StartGuide
@@ -15,9 +16,11 @@ class EngineRequest:
 
     `eos_token_ids` end it unless sampling.ignore_eos; sampling.stop_token_ids end it always. Stop strings are not
     the engine's: whoever has the text cancels. sampling.max_tokens is set, and fits the context, when it gets here.
+    `banned` are the tokens of sampling.bad_words: of each, the last isn't chosen behind the others.
 
-    A guide has the last word: what it allows alone is chosen in spite of sampling.min_tokens and logit_bias, and the
-    request ends where the guide is finished, in spite of min_tokens and ignore_eos. What it forces counts as output.
+    A guide has the last word: what it allows alone is chosen in spite of sampling.min_tokens, logit_bias, `banned` and
+    allowed_token_ids, and the request ends where the guide is finished, in spite of min_tokens and ignore_eos. What it
+    forces counts as output.
     """
 
     request_id: str
@@ -28,6 +31,8 @@ class EngineRequest:
     cache_salt: str = ""  # requests with different salts share no cached blocks
     is_drafted: bool = True  # may be speculated on; the tokens are the same
     start_guide: StartGuide | None = None  # None: any token may follow any other
+    banned: tuple[tuple[int, ...], ...] = ()
+    received: float = field(default_factory=time.monotonic, compare=False)
 
 
 class SampledToken(NamedTuple):
@@ -42,7 +47,8 @@ class EngineOutput(NamedTuple):
     """New tokens of one request, in order. The last output of a request has a finish_reason or an error.
 
     A stop token or end of text is among the tokens; `stop_token_id` names it, so that its text can be left out
-    (None where the reason is another: so also where the guide is finished).
+    (None where the reason is another: so also where the guide is finished). `is_loop`: the request was ended since it
+    ran in a circle.
     """
 
     request_id: str
@@ -50,4 +56,5 @@ class EngineOutput(NamedTuple):
     finish_reason: FinishReason | None = None
     stop_token_id: int | None = None
     num_cached_tokens: int = 0
+    is_loop: bool = False
     error: Exception | None = None

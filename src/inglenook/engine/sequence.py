@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from inglenook.engine.guide import Guide
 from inglenook.engine.kv_cache import block_hash, root_hash
+from inglenook.engine.repetition import RepetitionWatch, watch_repetition
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import EngineError
 from inglenook.types import FinishReason
@@ -37,6 +39,9 @@ class Sequence:
     row: int | None = None
     finish_reason: FinishReason | None = None
     stop_token_id: int | None = None
+    is_loop: bool = False  # why it has ended
+    repetition: RepetitionWatch | None = None
+    deadline: float = math.inf  # time.monotonic() at which it ends, whatever it has
     has_output: bool = False  # its first output has left the engine
     is_decoding: bool = False  # what isn't computed of it is the last sampled token, and what its guide forces behind
     sampler: SamplerState | None = None
@@ -60,7 +65,17 @@ class Sequence:
             if len(self.token_ids) >= self.max_num_tokens:
                 self.finish_reason = "length"
                 return count
+            if self.repetition is not None and self._repeats(token_id):
+                return count
         return len(tokens)
+
+    def _repeats(self, token_id: int) -> bool:
+        assert self.repetition is not None
+        num_output = len(self.token_ids) - len(self.request.prompt_token_ids)
+        self.is_loop = self.repetition.sees(token_id) and num_output >= self.request.sampling.min_tokens
+        if self.is_loop:
+            self.finish_reason = "stop"
+        return self.is_loop
 
     def hash_full_blocks(self, block_size: int) -> list[bytes]:
         """The hashes of all full blocks of token_ids; each is computed once."""
@@ -82,4 +97,6 @@ def make_sequence(request: EngineRequest, arrival: int, context_length: int) -> 
         max_num_tokens=min(limit, context_length),
         stop_token_ids=eos | frozenset(sampling.stop_token_ids),
         token_ids=list(request.prompt_token_ids),
+        repetition=watch_repetition(sampling.repetition_detection),
+        deadline=math.inf if sampling.max_time_s is None else request.received + sampling.max_time_s,
     )

@@ -137,6 +137,7 @@ class SamplerState:
         top_p: float,
         top_k: int,
         min_p: float,
+        typical_p: float,
         repetition_penalty: float,
         presence_penalty: float,
         frequency_penalty: float,
@@ -144,6 +145,8 @@ class SamplerState:
         num_logprobs: int,
         logit_bias: list[tuple[int, float]],
         stop_token_ids: list[int],
+        allowed: list[int],
+        banned: list[list[int]],
         seed: int,
         prompt: list[int],
     ) -> None: ...

@@ -1,13 +1,13 @@
 """Chooses tokens from logits: the Python face of native/src/sampler.cpp.
 
-Order: logit bias, bans, penalties, temperature, min-p, top-k, top-p, then a draw. Each request has a random stream of
-its own (Philox4x32-10, Salmon et al. 2011; key: the seed, counter: the number of tokens put out), so that what it
-draws depends on no other request.
+Order: logit bias, bans, penalties, temperature, min-p, top-k, top-p, typical-p, then a draw. Each request has a
+random stream of its own (Philox4x32-10, Salmon et al. 2011; key: the seed, counter: the number of tokens put out), so
+that what it draws depends on no other request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,9 +22,10 @@ from inglenook.types import SamplingParams
 class SamplerState:
     """What one request's next choice depends on besides the logits: parameters, tokens so far, place in its stream.
 
-    `stop_token_ids` can't be chosen before params.min_tokens tokens are out, unless a mask allows nothing else.
+    `stop_token_ids` can't be chosen before params.min_tokens tokens are out, nor the last token of one of `banned`
+    behind its others, unless nothing else is left. A mask wins over params.allowed_token_ids in the same way.
     `seed` is a signed 64-bit integer. A temperature below 1e-5 is greedy: the largest logit, of equal ones the lowest
-    id. Raises InvalidRequestError where logit_bias names a token that isn't in the vocabulary.
+    id. Raises InvalidRequestError where logit_bias or allowed_token_ids name a token that isn't in the vocabulary.
     """
 
     def __init__(
@@ -35,19 +36,17 @@ class SamplerState:
         seed: int,
         prompt_token_ids: Sequence[int],
         stop_token_ids: frozenset[int],
+        banned: Sequence[Sequence[int]] = (),
     ) -> None:
-        for token_id in params.logit_bias:
-            if not 0 <= token_id < vocab_size:
-                raise InvalidRequestError(
-                    f"logit_bias names the token {token_id}; the vocabulary has the tokens 0 to {vocab_size - 1}.",
-                    param="logit_bias",
-                )
+        _check_ids("logit_bias", params.logit_bias, vocab_size)
+        _check_ids("allowed_token_ids", params.allowed_token_ids or (), vocab_size)
         assert all(0 <= token_id < vocab_size for token_id in prompt_token_ids)
         self.native = _native.SamplerState(
             temperature=params.temperature,
             top_p=params.top_p,
             top_k=min(max(params.top_k, 0), vocab_size),
             min_p=params.min_p,
+            typical_p=params.typical_p,
             repetition_penalty=params.repetition_penalty,
             presence_penalty=params.presence_penalty,
             frequency_penalty=params.frequency_penalty,
@@ -55,6 +54,8 @@ class SamplerState:
             num_logprobs=-1 if params.logprobs is None else params.logprobs,
             logit_bias=list(params.logit_bias.items()),
             stop_token_ids=[token_id for token_id in stop_token_ids if 0 <= token_id < vocab_size],
+            allowed=[] if params.allowed_token_ids is None else _mask_words(params.allowed_token_ids, vocab_size),
+            banned=[list(tokens) for tokens in banned if all(0 <= token_id < vocab_size for token_id in tokens)],
             seed=seed % 2**64,
             prompt=list(prompt_token_ids) if params.repetition_penalty != 1.0 else [],
         )
@@ -68,6 +69,21 @@ class SamplerState:
         """Take in tokens that follow without being chosen: as if each had been the only one allowed."""
         for token_id in token_ids:
             self.native.advance(token_id)
+
+
+def _check_ids(name: str, token_ids: Iterable[int], vocab_size: int) -> None:
+    for token_id in token_ids:
+        if not 0 <= token_id < vocab_size:
+            raise InvalidRequestError(
+                f"{name} names the token {token_id}; the vocabulary has the tokens 0 to {vocab_size - 1}.", param=name
+            )
+
+
+def _mask_words(token_ids: Iterable[int], vocab_size: int) -> list[int]:
+    bits = np.zeros(-(-vocab_size // 32) * 32, np.uint8)
+    bits[list(token_ids)] = 1
+    words: list[int] = np.packbits(bits, bitorder="little").view(np.uint32).tolist()
+    return words
 
 
 class SampleResult(NamedTuple):

@@ -16,7 +16,13 @@ from inglenook.types.cards import ModelCard, PromptToken, RenderedPrompt, Task
 from inglenook.types.messages import Constraint, Message, ReasoningOptions, Tool, ToolUse
 from inglenook.types.pooling import Embeddings, EmbedRequest, PoolingRequest, ScoreRequest, Scores, TruncationSide
 from inglenook.types.requests import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest
-from inglenook.types.sampling import MAX_LOGPROBS, MAX_STOP_STRINGS, MODEL_DEFAULTED, SamplingParams
+from inglenook.types.sampling import (
+    MAX_LOGPROBS,
+    MAX_STOP_STRINGS,
+    MODEL_DEFAULTED,
+    RepetitionDetection,
+    SamplingParams,
+)
 
 __all__ = [
     "MAX_CHOICES",
@@ -38,6 +44,7 @@ __all__ = [
     "PromptToken",
     "ReasoningOptions",
     "RenderedPrompt",
+    "RepetitionDetection",
     "SamplingParams",
     "ScoreRequest",
     "Scores",

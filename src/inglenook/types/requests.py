@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ class GenerateRequest:
     """What the two requests below share. `request_id` is the id that the client sees.
 
     `model_defaulted` names the fields of `sampling` that the client left to the model: of MODEL_DEFAULTED at most.
+    `received` is when it came in, time.monotonic(). Requests with different values of `cache_salt` share no cached
+    prefix.
     `is_repaired`: whether the text is mended (text/repair.py) against `repair_keys`; None: as the server is set.
     `truncate_prompt_tokens` cuts prompts to so many tokens, dropping from `truncation_side`; -1: to what leaves room
     for the answer; None: a prompt that is too long is an error.
@@ -34,6 +37,8 @@ class GenerateRequest:
     repair_keys: tuple[str, ...] = ()
     truncate_prompt_tokens: int | None = None
     truncation_side: TruncationSide = "left"
+    cache_salt: str = ""
+    received: float = field(default_factory=time.monotonic, compare=False)
 
 
 @dataclass(frozen=True)
