@@ -124,6 +124,15 @@ class ServerSettings:
     host: str = setting("127.0.0.1", "Address to listen on.")
     port: int = setting(8000, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
     api_key: tuple[str, ...] = setting((), "Key or keys that clients must send.", is_secret=True)
+    alias: tuple[str, ...] = setting(
+        (), "Further name or names of models, each as NAME=MODEL: gpt-3.5-turbo=smollm2:135m."
+    )
+    any_model: bool = setting(
+        False, "Answer requests for unknown models with the first model that does what is asked, instead of 404."
+    )
+    allowed_origins: tuple[str, ...] = setting(
+        (), "Web pages' origins that may use this server from a browser, such as http://localhost:3000; * is any."
+    )
     shutdown_grace_s: float = setting(
         10.0, "Seconds that running requests get to end when the server stops.", minimum=0
     )

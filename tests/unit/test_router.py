@@ -6,18 +6,37 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+import numpy as np
 import pytest
 
 from inglenook.backends.base import BackendStats
-from inglenook.errors import EngineError, ModelNotFoundError, UnavailableError
+from inglenook.errors import EngineError, ModelNotFoundError, UnavailableError, UnsupportedTaskError
 from inglenook.gateway.request_stats import Histogram, RequestStats, RequestTimer
 from inglenook.gateway.router import Router
-from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard, SamplingParams, Usage
+from inglenook.types import (
+    ChatRequest,
+    CompletionRequest,
+    Delta,
+    Embeddings,
+    EmbedRequest,
+    ModelCard,
+    SamplingParams,
+    Task,
+    Usage,
+)
 
 
 class FakeBackend:
-    def __init__(self, *names: str, deltas: tuple[Delta | Exception, ...] = (), close_error: Exception | None = None):
+    def __init__(
+        self,
+        *names: str,
+        deltas: tuple[Delta | Exception, ...] = (),
+        close_error: Exception | None = None,
+        task: Task = "generate",
+    ):
         self.names = names
+        self.task: Task = task
+        self.healthy = True
         self.deltas = deltas
         self.close_error = close_error
         self.asked: list[str] = []
@@ -25,7 +44,7 @@ class FakeBackend:
         self.is_closed = False
 
     def models(self) -> list[ModelCard]:
-        return [ModelCard(name, 0, 1, self.names[0]) for name in self.names]
+        return [ModelCard(name, 0, 1, self.names[0], self.task) for name in self.names]
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[Delta]:
         self.asked.append(request.model)
@@ -43,8 +62,12 @@ class FakeBackend:
     def stats(self) -> BackendStats:
         return BackendStats()
 
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        self.asked.append(request.model)
+        return Embeddings(np.ones((1, 2), np.float32), Usage())
+
     def is_healthy(self) -> bool:
-        return True
+        return self.healthy
 
     async def close(self) -> None:
         self.is_closed = True
@@ -73,6 +96,29 @@ async def test_names() -> None:
     assert len(caught.value.message) < 300
     with pytest.raises(ModelNotFoundError, match="none"):
         Router([]).resolve("")
+
+
+async def test_a_request_without_a_name_goes_where_its_task_is_done() -> None:
+    embedder, chatter = FakeBackend("e", task="embed"), FakeBackend("c")
+    router = Router([embedder, chatter], aliases={"text-embedding-3-small": "e"})
+    await router.embed(EmbedRequest("1", "default"))
+    await router.embed(EmbedRequest("2", "text-embedding-3-small"))
+    _ = [delta async for delta in router.chat(request(""))]
+    assert (embedder.asked, chatter.asked) == (["e", "e"], ["c"])
+    assert (router.resolve("", "embed"), router.resolve("")) == ("e", "c")
+    with pytest.raises(UnsupportedTaskError, match="c can"):
+        router.chat(request("text-embedding-3-small"))
+    with pytest.raises(UnsupportedTaskError, match="No model"):
+        await Router([chatter]).embed(EmbedRequest("3", ""))
+
+
+def test_a_failed_engine_is_named_and_the_others_go_on() -> None:
+    first, second = FakeBackend("a"), FakeBackend("b")
+    router = Router([first, second])
+    second.healthy = False
+    assert router.failed() == ["b"]
+    assert not router.is_healthy()
+    router.chat(request("a"))
 
 
 async def test_counts() -> None:

@@ -48,6 +48,7 @@ def command(settings: Values) -> None:
     draft = store.resolve_draft(engine, progress=progress)
 
     from inglenook.backends.local import load_local_backend
+    from inglenook.gateway.names import parse_aliases
     from inglenook.gateway.router import Router
     from inglenook.server.app import create_app
 
@@ -56,7 +57,8 @@ def command(settings: Values) -> None:
     if backend.generation.sampling:
         print_rows([("sampling", f"{backend.generation.describe()}, where a request leaves it open")])
     name = backend.models()[0].name
-    app = create_app(Router([backend]), server, version=__version__)
+    router = Router([backend], aliases=parse_aliases(server.alias), any_model=server.any_model)
+    app = create_app(router, server, version=__version__)
     run(app, server, listener=listener, on_ready=lambda url: _print_ready(url, name, server))
 
 

@@ -1,15 +1,16 @@
-"""Model name -> back end; counts what passes, and closes the door when the server stops."""
+"""Request -> back end, by the model that is asked for; counts what passes, closes the door when the server stops."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
 from inglenook.backends.base import Backend, Generator, Pooler
-from inglenook.errors import ModelNotFoundError, UnavailableError, UnsupportedTaskError
+from inglenook.errors import UnavailableError, UnsupportedTaskError
+from inglenook.gateway.names import ModelNames
 from inglenook.gateway.request_stats import RequestStats, RequestTimer
 from inglenook.types import (
     ChatRequest,
@@ -24,12 +25,6 @@ from inglenook.types import (
     Scores,
     Task,
 )
-
-# What clients send that want whatever there is (the last two: AutoGen's documents, several proxies).
-ANY_NAMES = frozenset(("", "NotRequired", "default"))
-
-_MAX_NAMED_MODELS = 10
-_MAX_NAME_CHARS = 100
 
 _DOES: dict[Task, str] = {"generate": "generates text", "embed": "makes embeddings", "score": "scores pairs of texts"}
 
@@ -49,44 +44,44 @@ class Served:
 class Router:
     """One for the whole server. Where two back ends list the same model, the earlier one gets the requests."""
 
-    def __init__(self, backends: Sequence[Backend]) -> None:
+    def __init__(
+        self, backends: Sequence[Backend], *, aliases: Mapping[str, str] | None = None, any_model: bool = False
+    ) -> None:
+        """`aliases` are further names, each with the name that it means. Raises ConfigError where one can't be."""
         self.served: list[Served] = []
         self._by_model: dict[str, Served] = {}
-        self._is_accepting = True
+        self.is_accepting = True
+        cards: list[ModelCard] = []
         for backend in backends:
-            names = [card.name for card in backend.models()]
-            served = Served(backend, names[0] if names else "")
+            own = backend.models()
+            served = Served(backend, own[0].name if own else "")
             self.served.append(served)
-            for name in names:
-                self._by_model.setdefault(name, served)
+            cards += own
+            for card in own:
+                self._by_model.setdefault(card.name, served)
+        self._names = ModelNames(cards, aliases, any_model=any_model)
 
     # --- models ---------------------------------------------------------------------------------
 
     def models(self) -> list[ModelCard]:
-        cards = (card for served in self.served for card in served.backend.models())
-        return list({card.name: card for card in reversed(list(cards))}.values())[::-1]
+        """A card for every name, aliases included."""
+        return self._names.cards()
 
     def model(self, name: str) -> ModelCard:
         """Raises ModelNotFoundError."""
-        for card in self.models():
-            if card.name == name:
-                return card
-        raise self._not_found(name)
+        return self._names.card(name)
 
-    def resolve(self, name: str) -> str:
-        """The model that `name` asks for: the first one for a name of ANY_NAMES. Raises ModelNotFoundError."""
-        if name in self._by_model:
-            return name
-        if name in ANY_NAMES and self._by_model:
-            return next(iter(self._by_model))
-        raise self._not_found(name)
+    def knows(self, name: str) -> bool:
+        """Whether a model is listed under this name: for dialects that know several spellings of one."""
+        return self._names.knows(name)
 
-    def _not_found(self, name: str) -> ModelNotFoundError:
-        shown = name if len(name) <= _MAX_NAME_CHARS else f"{name[:_MAX_NAME_CHARS]}..."
-        names = list(self._by_model)
-        there = ", ".join(names[:_MAX_NAMED_MODELS]) or "none"
-        more = f" and {len(names) - _MAX_NAMED_MODELS} more" if len(names) > _MAX_NAMED_MODELS else ""
-        return ModelNotFoundError(f"The model {shown!r} doesn't exist. This server has: {there}{more}.", param="model")
+    def resolve(self, name: str, *tasks: Task) -> str:
+        """The model that `name` asks for, by its own name. Raises ModelNotFoundError.
+
+        Names that mean any model (names.ANY_NAMES) mean the first that does one of `tasks`, which are tried in order;
+        without any, it is the first that generates.
+        """
+        return self._names.resolve(name, *(tasks or ("generate",)))
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -125,13 +120,13 @@ class Router:
         return self._by_model[self.resolve(model)]
 
     def _admit(self, request: _RequestT, *tasks: Task) -> tuple[_RequestT, Served]:
-        if not self._is_accepting:
+        if not self.is_accepting:
             raise UnavailableError("The server is shutting down.")
-        name = self.resolve(request.model)
+        name = self.resolve(request.model, *tasks)
         task = self.model(name).task
         if task not in tasks:
-            able = [card.name for card in self.models() if card.task in tasks][:_MAX_NAMED_MODELS]
-            there = f"Of this server's models, {', '.join(able)} can." if able else "No model of this server can."
+            able = self._names.able(*tasks)
+            there = f"Of this server's models, {able} can." if able else "No model of this server can."
             raise UnsupportedTaskError(f"The model {name!r} {_DOES[task]}; it can't do this. {there}", param="model")
         return (request if request.model == name else replace(request, model=name)), self._by_model[name]
 
@@ -143,11 +138,15 @@ class Router:
         return sum(served.stats.num_running for served in self.served)
 
     def is_healthy(self) -> bool:
-        return self._is_accepting and bool(self.served) and all(served.backend.is_healthy() for served in self.served)
+        return self.is_accepting and bool(self.served) and not self.failed()
+
+    def failed(self) -> list[str]:
+        """Models whose back end doesn't work any more; the others go on."""
+        return [served.name for served in self.served if not served.backend.is_healthy()]
 
     def stop_accepting(self) -> None:
         """From now on requests are refused; those that run go on."""
-        self._is_accepting = False
+        self.is_accepting = False
 
     async def close(self) -> None:
         """Close every back end, even where closing one fails."""

@@ -28,7 +28,7 @@ def create_app(router: Router, settings: ServerSettings, *, version: str) -> Sta
 
     app = Starlette(
         routes=[*openai.ROUTES, *prompts.ROUTES, *admin.ROUTES],
-        middleware=[Middleware(Gate, api_keys=settings.api_key)],
+        middleware=[Middleware(Gate, api_keys=settings.api_key, allowed_origins=settings.allowed_origins)],
         exception_handlers={InglenookError: on_inglenook_error, HTTPException: on_http_exception},
         lifespan=lifespan,
     )

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from inglenook.errors import InglenookError, InvalidRequestError, PayloadTooLargeError
 from inglenook.server.answer import ClientGoneError
+from inglenook.server.inflate import inflater_of
 from inglenook.server.state import state_of
 
 IDLE_TIMEOUT_S = 60.0  # between two pieces of a body
@@ -22,17 +23,29 @@ class BodyTimeoutError(InglenookError):
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body. Raises PayloadTooLargeError as soon as it is clear that it is larger than the server allows.
+    """The whole body, inflated. Raises PayloadTooLargeError as soon as it is clear that it is larger than allowed.
 
-    Also raises BodyTimeoutError, and ClientGoneError where the client hangs up in the middle of it.
+    Also raises InvalidRequestError where it can't be inflated, BodyTimeoutError, and ClientGoneError where the client
+    hangs up in the middle of it.
     """
     max_bytes = state_of(request).settings.max_body_mib * 2**20
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    inflate = inflater_of(encoding)
+    if inflate is None and encoding not in ("identity", ""):
         raise InvalidRequestError(
-            f"A body with content-encoding {encoding[:40]!r} can't be read; send it as it is.",
+            f"A body with content-encoding {encoding[:40]!r} can't be read; send gzip, deflate, or the body as it is.",
             param="content-encoding",
         )
+    body = await _receive_body(request, max_bytes)
+    if inflate is None:
+        return body
+    inflated = await asyncio.to_thread(inflate, body, max_bytes)
+    if inflated is None:
+        raise _too_large(max_bytes)
+    return inflated
+
+
+async def _receive_body(request: Request, max_bytes: int) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced[:20]) > max_bytes:
         raise _too_large(max_bytes)

@@ -15,34 +15,29 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from inglenook.errors import AuthenticationError
 from inglenook.server.answer import ClientGoneError
 from inglenook.server.auth import OPEN_PATHS, check_key
+from inglenook.server.cors import cors_headers
 from inglenook.server.errors import REQUEST_ID, error_response, unexpected
+from inglenook.server.paths import tidy
 
 _log = logging.getLogger(__name__)
-_SLASHES = re.compile("/{2,}")
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")  # printable ASCII: it is written to the log and into a header
 _ALLOWED = "GET, POST, OPTIONS"
 
 
-def tidy_path(path: str) -> str:
-    """The path as routes know it: without doubled or trailing slashes, and without the prefix /v1.
-
-    Clients of several stacks are set up with a base URL without /v1, or with a slash at its end.
-    """
-    path = _SLASHES.sub("/", path).rstrip("/") or "/"
-    return path[3:] or "/" if path == "/v1" or path.startswith("/v1/") else path
-
-
 class Gate:
-    def __init__(self, app: ASGIApp, api_keys: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, api_keys: Sequence[str], allowed_origins: Sequence[str] = ()) -> None:
         self._app = app
         self._api_keys = api_keys
+        self._allowed_origins = allowed_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        scope = {**scope, "path": tidy_path(scope["path"]), REQUEST_ID: request_id.decode()}
+        scope = {**scope, **tidy(scope), REQUEST_ID: request_id.decode()}
+        added = [(b"x-request-id", request_id)]
+        added += cors_headers(scope["headers"], self._allowed_origins, is_preflight=scope["method"] == "OPTIONS")
         status: int | None = None
         start_s = time.perf_counter()
 
@@ -50,7 +45,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         try:
@@ -70,7 +65,7 @@ class Gate:
             )
 
     def _answer_here(self, scope: dict[str, Any]) -> Response | None:
-        """A preflight passes without a key, as browsers send none; other origins aren't let in."""
+        """A preflight passes without a key, as browsers send none."""
         if scope["method"] == "OPTIONS":
             return Response(status_code=204, headers={"allow": _ALLOWED})
         if self._api_keys and scope["path"] not in OPEN_PATHS:

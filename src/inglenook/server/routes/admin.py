@@ -24,8 +24,14 @@ class Version(msgspec.Struct):
 
 
 async def health(request: Request) -> Response:
-    if not state_of(request).router.is_healthy():
-        raise UnavailableError("The server is not ready: it is starting or stopping, or its engine has failed.")
+    router = state_of(request).router
+    failed = router.failed()
+    if failed:
+        others = [served.name for served in router.served if served.name not in failed]
+        still = f" Requests for {', '.join(others)} are answered." if others and router.is_accepting else ""
+        raise UnavailableError(f"The engine of {', '.join(failed)} has failed; the server's log says more.{still}")
+    if not router.is_healthy():
+        raise UnavailableError("The server is stopping, or it has no model.")
     return Response(msgspec.json.encode(Health("ok")), media_type="application/json")
 
 

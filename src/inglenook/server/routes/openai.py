@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,11 @@ from starlette.responses import Response
 from inglenook.dialects import openai
 from inglenook.dialects import openai_wire as wire
 from inglenook.dialects.openai_chat import ChatStream, chat_body
-from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
+from inglenook.dialects.openai_requests import Parsed, RequestT, parse_chat, parse_completion
 from inglenook.dialects.openai_schemas import chat_schema, completion_schema
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
+from inglenook.server.paths import PATH_MODEL
 from inglenook.server.respond import json_response, stream_response, whole_response
 from inglenook.server.sse import StreamEncoder
 from inglenook.server.state import ServerState, state_of
@@ -34,7 +36,7 @@ async def get_model(request: Request) -> Response:
 
 async def chat_completions(request: Request) -> Response:
     state = state_of(request)
-    parsed = parse_chat(await read_body(request), openai.new_id("chatcmpl"))
+    parsed = named_by_path(request, parse_chat(await read_body(request), openai.new_id("chatcmpl")))
     head = _head(state, parsed)
     deltas = state.router.chat(parsed.request)
     stream = partial(ChatStream, call_form=parsed.call_form)
@@ -43,7 +45,7 @@ async def chat_completions(request: Request) -> Response:
 
 async def completions(request: Request) -> Response:
     state = state_of(request)
-    parsed = parse_completion(await read_body(request), openai.new_id("cmpl"))
+    parsed = named_by_path(request, parse_completion(await read_body(request), openai.new_id("cmpl")))
     head = _head(state, parsed)
     deltas = state.router.complete(parsed.request)
     return await _respond(request, parsed, deltas, head, openai.CompletionStream, openai.completion_body)
@@ -62,6 +64,12 @@ async def _respond(
         return stream_response(request, deltas, encoder, warnings=head.warnings)
     encode = partial(whole, head, has_logprobs=parsed.has_logprobs)
     return await whole_response(request, deltas, encode, warnings=head.warnings)
+
+
+def named_by_path(request: Request, parsed: Parsed[RequestT]) -> Parsed[RequestT]:
+    """The request, for the model that the path names, if it does: it counts more than the body's."""
+    model = request.scope.get(PATH_MODEL)
+    return parsed if model is None else replace(parsed, request=replace(parsed.request, model=model))
 
 
 def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:

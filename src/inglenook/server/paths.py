@@ -1,0 +1,38 @@
+"""Paths as clients write them -> paths as the routes know them. All that several servers call the same is here."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.types import Scope
+
+PATH_MODEL = "inglenook.path_model"  # key in the ASGI scope: the model that the path names
+
+_SLASHES = re.compile(r"/{2,}")
+# OpenAI's own prefix, also doubled (clients that add it to a base URL that has it), and those of Azure and Groq.
+_PREFIX = re.compile(r"(?:/openai(?!/deployments/))?(?:/v1)*(?=/|$)")
+# LiteLLM and FastChat (after OpenAI's first API), Azure: the model is part of the path.
+_NAMED = re.compile(
+    r"/(?:engines|openai/deployments)/(?P<model>.+?)(?P<route>/(?:chat/completions|completions|embeddings))"
+)
+
+
+def tidy(scope: Scope) -> dict[str, Any]:
+    """What of the scope changes: `path`, and the model where the path names one.
+
+    Slashes are merged before anything is decoded: an encoded one belongs to a model's name.
+    """
+    raw: bytes | None = scope.get("raw_path")
+    path = scope["path"] if raw is None else raw.decode("latin-1")
+    path = _SLASHES.sub("/", path).rstrip("/") or "/"
+    path = path[_PREFIX.match(path).end() :] or "/"  # type: ignore[union-attr]
+    named = _NAMED.fullmatch(path)
+    if named is not None:
+        return {"path": named["route"], PATH_MODEL: _decoded(named["model"], raw)}
+    return {"path": _decoded(path, raw)}
+
+
+def _decoded(text: str, raw: bytes | None) -> str:
+    return text if raw is None else unquote(text)
