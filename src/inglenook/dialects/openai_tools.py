@@ -38,12 +38,12 @@ def parse_tool_use(fields: Fields) -> tuple[ToolUse, CallForm]:
     tools = _tools(fields)
     named = _named_choice(choice)
     if named is not None:
-        _check_known("tool_choice", [named], tools)
+        check_known("tool_choice", [named], tools)
         # As OpenAI and vLLM have it: one call; who names the function knows that it is called.
         return ToolUse(tools, "required", frozenset((named,)), is_parallel=False), CallForm(finish_reason="stop")
     mode, allowed = _allowed_choice(choice)
     if allowed is not None:
-        _check_known("tool_choice", sorted(allowed), tools)
+        check_known("tool_choice", sorted(allowed), tools)
     if mode == "required" and not tools:
         raise InvalidRequestError("tool_choice asks for a call, but there are no tools.", param="tool_choice")
     return ToolUse(tools, mode, allowed, is_parallel), CallForm()
@@ -52,14 +52,14 @@ def parse_tool_use(fields: Fields) -> tuple[ToolUse, CallForm]:
 def _legacy(fields: Fields, choice: Any) -> tuple[ToolUse, CallForm]:
     given = _list(fields, "functions", "functions")
     tools = tuple(_function(f"functions[{index}]", value, value) for index, value in enumerate(given))
-    _check_distinct("functions", tools)
+    check_distinct("functions", tools)
     form = CallForm(is_legacy=True, finish_reason="function_call")
     if choice is None or choice in ("auto", "none"):
         return ToolUse(tools, choice or "auto", is_parallel=False), form
     if not isinstance(choice, dict):
         raise _bad_choice("function_call", choice, '"auto", "none" or {"name": ...}')
     name = _required_string(Fields(choice, "function_call."), "name")
-    _check_known("function_call", [name], tools)
+    check_known("function_call", [name], tools)
     return ToolUse(tools, "required", frozenset((name,)), is_parallel=False), CallForm(True, "stop")
 
 
@@ -68,7 +68,7 @@ def _legacy(fields: Fields, choice: Any) -> tuple[ToolUse, CallForm]:
 
 def _tools(fields: Fields) -> tuple[Tool, ...]:
     tools = tuple(_tool(f"tools[{index}]", value) for index, value in enumerate(_list(fields, "tools", "tools")))
-    _check_distinct("tools", tools)
+    check_distinct("tools", tools)
     return tools
 
 
@@ -94,22 +94,28 @@ def _function(where: str, value: Any, definition: Any) -> Tool:
     check_depth(where, value)
     fields = Fields(value, f"{where}.")
     name = _required_string(fields, "name")
-    if not _NAME.fullmatch(name):
-        raise InvalidRequestError(
-            f"{where}.name is {name[:40]!r}; it must be 1 to 128 letters, digits, _, -, ., : or /.",
-            param=f"{where}.name",
-        )
+    check_tool_name(where, name)
     wrapped = dict(definition) if definition is not value else {"function": value}
     return Tool(
         name,
         {"type": "function", **wrapped},
         fields.string("description", ""),
-        _parameters(f"{where}.parameters", fields.get("parameters")),
+        tool_parameters(f"{where}.parameters", fields.get("parameters")),
         fields.boolean("strict", False),
     )
 
 
-def _parameters(where: str, value: Any) -> Mapping[str, Any]:
+def check_tool_name(where: str, name: str) -> None:
+    """Raises InvalidRequestError where a tool that a message calls `where` can't have this name."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequestError(
+            f"{where}.name is {name[:40]!r}; it must be 1 to 128 letters, digits, _, -, ., : or /.",
+            param=f"{where}.name",
+        )
+
+
+def tool_parameters(where: str, value: Any) -> Mapping[str, Any]:
+    """The schema of a tool's arguments: always one of an object."""
     if value is None or value == {}:
         return _NO_ARGUMENTS
     if not isinstance(value, dict):
@@ -121,7 +127,7 @@ def _parameters(where: str, value: Any) -> Mapping[str, Any]:
     return {"type": "object", **value}
 
 
-def _check_distinct(where: str, tools: Sequence[Tool]) -> None:
+def check_distinct(where: str, tools: Sequence[Tool]) -> None:
     seen: set[str] = set()
     for index, tool in enumerate(tools):
         if tool.name in seen:
@@ -172,7 +178,7 @@ def _function_name(where: str, value: Any) -> str:
     return _required_string(Fields(fields.object("function"), f"{where}.function."), "name")
 
 
-def _check_known(where: str, names: Sequence[str], tools: Sequence[Tool]) -> None:
+def check_known(where: str, names: Sequence[str], tools: Sequence[Tool]) -> None:
     there = [tool.name for tool in tools]
     for name in names:
         if name not in there:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from inglenook.dialects import anthropic
 from inglenook.dialects.openai import error_body
 from inglenook.errors import (
     AuthenticationError,
@@ -21,8 +22,10 @@ from inglenook.errors import (
 
 REQUEST_ID = "inglenook.request_id"  # key in the ASGI scope
 
-ErrorShape = Callable[[InglenookError], tuple[int, bytes]]  # the status and the body
-_SHAPES: Mapping[str, ErrorShape] = {}  # by the first word of the path; OpenAI's where it isn't here
+ErrorShape = Callable[[InglenookError, str], tuple[int, bytes]]  # error, request id -> status, body
+_SHAPES: Mapping[str, ErrorShape] = {  # by the first word of the path; OpenAI's where it isn't here
+    "messages": anthropic.error_body,
+}
 
 
 def unexpected(scope: Scope) -> InglenookError:
@@ -40,7 +43,7 @@ def error_response(error: InglenookError, scope: Scope) -> Response:
         headers["retry-after"] = "1"
     if error.status in (408, 413):
         headers["connection"] = "close"  # the rest of the body is still on its way, and unwanted
-    status, body = _shape(scope)(error)
+    status, body = _shape(scope)(error, scope.get(REQUEST_ID, "-"))
     return Response(body, status, headers, "application/json")
 
 
@@ -49,7 +52,7 @@ def _shape(scope: Scope) -> ErrorShape:
     return _SHAPES.get(scope["path"].lstrip("/").partition("/")[0], _openai_shape)
 
 
-def _openai_shape(error: InglenookError) -> tuple[int, bytes]:
+def _openai_shape(error: InglenookError, request_id: str) -> tuple[int, bytes]:
     return error.status, error_body(error)
 
 

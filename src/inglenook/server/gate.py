@@ -36,7 +36,7 @@ class Gate:
             return
         request_id = _request_id(scope)
         scope = {**scope, **tidy(scope), REQUEST_ID: request_id.decode()}
-        added = [(b"x-request-id", request_id)]
+        added = [(b"x-request-id", request_id), (b"request-id", request_id)]  # the second one is Anthropic's
         added += cors_headers(scope["headers"], self._allowed_origins, is_preflight=scope["method"] == "OPTIONS")
         status: int | None = None
         start_s = time.perf_counter()

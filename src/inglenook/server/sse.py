@@ -30,7 +30,7 @@ class NamedEvent(NamedTuple):
     data: bytes
 
 
-Event = bytes | NamedEvent
+Event = bytes | tuple[bytes, bytes]  # a NamedEvent, by the second
 
 
 class StreamEncoder(Protocol):

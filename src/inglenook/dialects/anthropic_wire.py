@@ -1,0 +1,120 @@
+"""The JSON objects of Anthropic's answers, in its key order. UNSET keys are left out; None is written as null."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+# --- shared ---------------------------------------------------------------------------------------
+
+
+class UsageBody(Struct):
+    """`input_tokens` are those that no cache supplied, as Anthropic counts them; the sum of the first three is all."""
+
+    input_tokens: int
+    cache_creation_input_tokens: int
+    cache_read_input_tokens: int
+    output_tokens: int
+    service_tier: Literal["standard"] | UnsetType = UNSET
+
+
+class TextBlock(Struct, tag_field="type", tag="text"):
+    text: str
+
+
+class ThinkingBlock(Struct, tag_field="type", tag="thinking"):
+    thinking: str
+    signature: str
+
+
+class ToolUseBlock(Struct, tag_field="type", tag="tool_use"):
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+ContentBlock = TextBlock | ThinkingBlock | ToolUseBlock
+
+
+class MessageBody(Struct, tag_field="type", tag="message"):
+    id: str
+    role: Literal["assistant"]
+    model: str
+    content: list[ContentBlock]
+    stop_reason: str | None
+    stop_sequence: str | None
+    usage: UsageBody
+
+
+class TokenCount(Struct):
+    input_tokens: int
+
+
+class ErrorCause(Struct):
+    error_code: str
+
+
+class ErrorDetail(Struct):
+    type: str
+    message: str
+    details: ErrorCause | UnsetType = UNSET
+
+
+class ErrorBody(Struct, tag_field="type", tag="error"):
+    error: ErrorDetail
+    request_id: str
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+class MessageStart(Struct, tag_field="type", tag="message_start"):
+    message: MessageBody
+
+
+class BlockStart(Struct, tag_field="type", tag="content_block_start"):
+    index: int
+    content_block: ContentBlock
+
+
+class TextDelta(Struct, tag_field="type", tag="text_delta"):
+    text: str
+
+
+class ThinkingDelta(Struct, tag_field="type", tag="thinking_delta"):
+    thinking: str
+
+
+class SignatureDelta(Struct, tag_field="type", tag="signature_delta"):
+    signature: str
+
+
+class InputJsonDelta(Struct, tag_field="type", tag="input_json_delta"):
+    partial_json: str
+
+
+BlockPiece = TextDelta | ThinkingDelta | SignatureDelta | InputJsonDelta
+
+
+class BlockDelta(Struct, tag_field="type", tag="content_block_delta"):
+    index: int
+    delta: BlockPiece
+
+
+class BlockStop(Struct, tag_field="type", tag="content_block_stop"):
+    index: int
+
+
+class StopDelta(Struct):
+    stop_reason: str
+    stop_sequence: str | None
+
+
+class MessageDelta(Struct, tag_field="type", tag="message_delta"):
+    delta: StopDelta
+    usage: UsageBody
+
+
+class MessageStop(Struct, tag_field="type", tag="message_stop"):
+    pass

@@ -1,0 +1,51 @@
+"""Anthropic's routes: messages, and counting their tokens. Each exists with and without /v1 (see gate.py)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from inglenook.dialects import anthropic
+from inglenook.dialects.anthropic_requests import MessagesCall, parse_count, parse_messages
+from inglenook.server.body import read_body
+from inglenook.server.errors import REQUEST_ID
+from inglenook.server.respond import json_response, stream_response, whole_response
+from inglenook.server.state import state_of
+from inglenook.server.warning_header import unknown_fields_warning, warning_header
+
+
+async def create_message(request: Request) -> Response:
+    router = state_of(request).router
+    call = parse_messages(await read_body(request), anthropic.new_message_id())
+    model = router.resolve(call.request.model)
+    head = anthropic.AnswerHead(
+        call.request.request_id,
+        call.request.model or model,
+        call.max_tokens,
+        request.scope[REQUEST_ID],
+        call.shows_thinking,
+    )
+    deltas = router.chat(call.request)
+    if call.stream:
+        return stream_response(request, deltas, anthropic.MessageStream(head), warnings=_warnings(call))
+    return await whole_response(request, deltas, partial(anthropic.message_body, head), warnings=_warnings(call))
+
+
+async def count_tokens(request: Request) -> Response:
+    call = parse_count(await read_body(request))
+    [prompt] = await state_of(request).router.render(call.request)
+    body = anthropic.count_body(len(prompt.token_ids))
+    return json_response(body, warning_header(_warnings(call), [prompt]))
+
+
+def _warnings(call: MessagesCall) -> tuple[str, ...]:
+    return unknown_fields_warning(call.unknown_fields) + call.warnings
+
+
+ROUTES = [
+    Route("/messages", create_message, methods=["POST"]),
+    Route("/messages/count_tokens", count_tokens, methods=["POST"]),
+]
