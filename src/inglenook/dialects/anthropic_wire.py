@@ -118,3 +118,6 @@ class MessageDelta(Struct, tag_field="type", tag="message_delta"):
 
 class MessageStop(Struct, tag_field="type", tag="message_stop"):
     pass
+
+
+EVENTS = (MessageStart, BlockStart, BlockDelta, BlockStop, MessageDelta, MessageStop, ErrorBody)

@@ -17,6 +17,19 @@ STRINGS: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"ty
 TOKEN_IDS: Schema = {"anyOf": [{"type": "array", "items": {"type": "integer", "minimum": 0}}, {"type": "null"}]}
 
 
+def nullable(*schemas: Schema) -> Schema:
+    """One of these, or null."""
+    return {"anyOf": [*schemas, {"type": "null"}]}
+
+
+def object_of(required: tuple[str, ...] = (), **properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
+
+
+def kind_of(*kinds: str) -> Schema:
+    return {"enum": list(kinds)}
+
+
 def request_schema(
     read: Callable[[Fields], object], examples: Sequence[Mapping[str, Any]], known: Mapping[str, Schema]
 ) -> dict[str, Any]:

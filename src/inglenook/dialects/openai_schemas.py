@@ -6,25 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from inglenook.dialects.described import Schema, request_schema
+from inglenook.dialects.described import kind_of as _kind
+from inglenook.dialects.described import nullable as _one_of
+from inglenook.dialects.described import object_of as _object
 from inglenook.dialects.openai_requests import read_chat, read_completion
 from inglenook.dialects.tokenization import read_detokenize, read_tokenize
 
-_NULL: Schema = {"type": "null"}
 _OBJECT: Schema = {"type": "object"}
 _TEXT: Schema = {"type": "string"}
-
-
-def _one_of(*schemas: Schema) -> Schema:
-    return {"anyOf": [*schemas, _NULL]}
-
-
-def _object(required: tuple[str, ...] = (), **properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
-
-
-def _kind(*kinds: str) -> Schema:
-    return {"enum": list(kinds)}
-
 
 _FUNCTION_NAME = _object(("name",), name=_TEXT)
 _FUNCTION = _object(

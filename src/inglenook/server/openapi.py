@@ -78,7 +78,11 @@ def _operation(route: ApiRoute, schema_of: Callable[[Any], dict[str, Any]]) -> d
     content |= {kind: {"schema": schema_of(event)} for kind, event in operation.events.items()}
     error = {"application/json": {"schema": schema_of(operation.error)}}
     described["responses"] = {
-        str(operation.status): {"description": HTTPStatus(operation.status).phrase, "content": content},
-        **{str(s): {"description": HTTPStatus(s).phrase, "content": error} for s in sorted(statuses)},
+        str(operation.status): {"description": _phrase(operation.status), "content": content},
+        **{str(s): {"description": _phrase(s), "content": error} for s in sorted(statuses)},
     }
     return described
+
+
+def _phrase(status: int) -> str:
+    return "Overloaded" if status == 529 else HTTPStatus(status).phrase  # Anthropic's own

@@ -6,10 +6,12 @@ from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from inglenook.dialects import anthropic
+from inglenook.dialects import anthropic_wire as wire
 from inglenook.dialects.anthropic_requests import MessagesCall, parse_count, parse_messages
+from inglenook.dialects.anthropic_schemas import count_schema, messages_schema
+from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.errors import REQUEST_ID
 from inglenook.server.respond import json_response, stream_response, whole_response
@@ -45,7 +47,31 @@ def _warnings(call: MessagesCall) -> tuple[str, ...]:
     return unknown_fields_warning(call.unknown_fields) + call.warnings
 
 
+_OVERLOADED = 529
 ROUTES = [
-    Route("/messages", create_message, methods=["POST"]),
-    Route("/messages/count_tokens", count_tokens, methods=["POST"]),
+    ApiRoute(
+        "POST",
+        "/messages",
+        create_message,
+        Operation(
+            "Answer a conversation, as Anthropic does.",
+            wire.MessageBody,
+            messages_schema,
+            {"text/event-stream": wire.EVENTS},
+            statuses=(_OVERLOADED,),
+            error=wire.ErrorBody,
+        ),
+    ),
+    ApiRoute(
+        "POST",
+        "/messages/count_tokens",
+        count_tokens,
+        Operation(
+            "Count a conversation's tokens.",
+            wire.TokenCount,
+            count_schema,
+            statuses=(_OVERLOADED,),
+            error=wire.ErrorBody,
+        ),
+    ),
 ]
