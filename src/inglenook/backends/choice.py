@@ -132,4 +132,5 @@ class Choice:
 
     def _entry(self, token_id: int, logprob: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
         data = self._tokenizer.token_bytes(token_id)
-        return TokenLogprob(token_id, data.decode(errors="replace"), data, logprob, top)
+        is_special = token_id in self._tokenizer.special_ids
+        return TokenLogprob(token_id, data.decode(errors="replace"), data, logprob, top, is_special)

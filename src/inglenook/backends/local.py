@@ -63,6 +63,7 @@ class LocalBackend:
         root: str,
         settings: ModelSettings = ModelSettings(),  # noqa: B008
         vocab_size: int | None = None,  # of the logits; None: the tokenizer's
+        max_requests: int = 1,
     ) -> None:
         self.engine = engine
         self.generation = generation
@@ -71,7 +72,7 @@ class LocalBackend:
         )
         self._tokenizer = tokenizer
         created = int(time.time())
-        self._cards = [ModelCard(name, created, max_model_len, root) for name in names]
+        self._cards = [ModelCard(name, created, max_model_len, root, max_requests=max_requests) for name in names]
 
     def models(self) -> list[ModelCard]:
         return self._cards
@@ -213,6 +214,7 @@ def load_local_backend(
         root=files.name,
         settings=model,
         vocab_size=loaded.config.vocab_size,
+        max_requests=engine.max_num_seqs + engine.max_queue,
     )
 
 

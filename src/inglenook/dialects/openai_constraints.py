@@ -45,6 +45,8 @@ def _response_format(fields: Fields) -> Constraint | None:
     kind = given.string("type", "")
     if kind == "text":
         return None
+    if given.get("value") is not None:
+        return tgi_grammar(given)
     if kind == "json_schema":
         return _json_schema_format(given)
     if kind == "json_object":  # llama.cpp and others take a schema here
@@ -81,6 +83,21 @@ def _json_schema_format(given: Fields) -> Constraint:
     if schema is None:
         raise InvalidRequestError(f"{where}.schema is missing.", param=f"{where}.schema")
     return Constraint("json_schema", _schema(f"{where}.schema", schema), f"{where}.schema")
+
+
+def tgi_grammar(given: Fields) -> Constraint:
+    """{"type", "value"}: a grammar of Text Generation Inference, which its clients send as response_format too."""
+    kind, value, where = given.string("type", ""), given.get("value"), given.name("value")
+    if value is None:
+        raise InvalidRequestError(f"{where} is missing.", param=where)
+    if kind == "regex":
+        return Constraint("regex", given.string("value", ""), where)
+    if kind not in ("json", "json_object", "json_schema"):
+        name = given.name("type")
+        raise InvalidRequestError(f"{name} is {kind[:40]!r}; it must be json, regex or json_schema.", param=name)
+    if kind == "json_schema" and isinstance(value, dict) and "schema" in value:  # {"name", "schema"}
+        value, where = value["schema"], f"{where}.schema"
+    return Constraint("json_schema", _schema(where, value), where)
 
 
 # --- structured_outputs ---------------------------------------------------------------------------

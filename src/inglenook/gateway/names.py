@@ -8,8 +8,8 @@ from dataclasses import replace
 from inglenook.errors import ConfigError, ModelNotFoundError
 from inglenook.types import ModelCard, Task
 
-# What clients send that want whatever there is (the last two: AutoGen's documents, several proxies).
-ANY_NAMES = frozenset(("", "NotRequired", "default"))
+# What clients send that want whatever there is: AutoGen's documents, several proxies, huggingface_hub, TGI's documents.
+ANY_NAMES = frozenset(("", "NotRequired", "default", "dummy", "tgi"))
 
 _MAX_NAMED_MODELS = 10
 _MAX_NAME_CHARS = 100

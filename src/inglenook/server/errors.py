@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from inglenook.dialects import anthropic
+from inglenook.dialects import anthropic, huggingface
 from inglenook.dialects.openai import error_body
 from inglenook.errors import (
     AuthenticationError,
@@ -23,7 +23,11 @@ from inglenook.errors import (
 REQUEST_ID = "inglenook.request_id"  # key in the ASGI scope
 
 ErrorShape = Callable[[InglenookError, str], tuple[int, bytes]]  # error, request id -> status, body
-_SHAPES: Mapping[str, ErrorShape] = {  # by the first word of the path; OpenAI's where it isn't here
+# By the first word of the path, alone or behind a method; OpenAI's where it isn't here.
+_SHAPES: Mapping[str, ErrorShape] = {
+    "POST ": huggingface.error_shape,
+    "POST models": huggingface.error_shape,
+    **dict.fromkeys(("generate", "generate_stream", "info", "pipeline"), huggingface.error_shape),
     "messages": anthropic.error_body,
 }
 
@@ -48,8 +52,9 @@ def error_response(error: InglenookError, scope: Scope) -> Response:
 
 
 def _shape(scope: Scope) -> ErrorShape:
-    """By the first word of the path, as gate.py has tidied it."""
-    return _SHAPES.get(scope["path"].lstrip("/").partition("/")[0], _openai_shape)
+    """The path is as gate.py has tidied it."""
+    word = scope["path"].lstrip("/").partition("/")[0]
+    return _SHAPES.get(f"{scope['method']} {word}") or _SHAPES.get(word, _openai_shape)
 
 
 def _openai_shape(error: InglenookError, request_id: str) -> tuple[int, bytes]:

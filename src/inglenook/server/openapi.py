@@ -75,8 +75,9 @@ def _operation(route: ApiRoute, schema_of: Callable[[Any], dict[str, Any]]) -> d
         statuses |= set(_BODY_STATUSES)
     answer: dict[str, Any] = {} if operation.answer is None else {"schema": schema_of(operation.answer)}
     content = {operation.content_type: answer}
-    content |= {kind: {"schema": schema_of(event)} for kind, event in operation.events.items()}
-    error = {"application/json": {"schema": schema_of(operation.error)}}
+    failure = schema_of(operation.error)
+    content |= {kind: {"schema": _event(kind, schema_of(held), failure)} for kind, held in operation.events.items()}
+    error = {"application/json": {"schema": failure}}
     described["responses"] = {
         str(operation.status): {"description": _phrase(operation.status), "content": content},
         **{str(s): {"description": _phrase(s), "content": error} for s in sorted(statuses)},
@@ -86,3 +87,13 @@ def _operation(route: ApiRoute, schema_of: Callable[[Any], dict[str, Any]]) -> d
 
 def _phrase(status: int) -> str:
     return "Overloaded" if status == 529 else HTTPStatus(status).phrase  # Anthropic's own
+
+
+def _event(kind: str, held: dict[str, Any], failure: dict[str, Any]) -> dict[str, Any]:
+    """Of one event of a stream: its fields, where it is a server-sent one (as specification 3.2 has it)."""
+    schema = {"anyOf": [held, failure]}
+    if kind != "text/event-stream":
+        return schema
+    end = {"const": "[DONE]"}
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
+    return {"type": "object", "properties": {"data": {"anyOf": [end, data]}}, "required": ["data"]}

@@ -13,9 +13,10 @@ PATH_MODEL = "inglenook.path_model"  # key in the ASGI scope: the model that the
 _SLASHES = re.compile(r"/{2,}")
 # OpenAI's own prefix, also doubled (clients that add it to a base URL that has it), and those of Azure and Groq.
 _PREFIX = re.compile(r"(?:/openai(?!/deployments/))?(?:/v1)*(?=/|$)")
-# LiteLLM and FastChat (after OpenAI's first API), Azure: the model is part of the path.
+# LiteLLM and FastChat (after OpenAI's first API), Azure, huggingface_hub: the model is part of the path.
 _NAMED = re.compile(
-    r"/(?:engines|openai/deployments)/(?P<model>.+?)(?P<route>/(?:chat/completions|completions|embeddings))"
+    r"/(?:engines|openai/deployments|models)/(?P<model>.+?)(?:/v1)?"
+    r"(?P<route>/(?:chat/completions|completions|embeddings))"
 )
 
 

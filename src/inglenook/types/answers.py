@@ -14,7 +14,8 @@ class TokenLogprob:
     """One token with the natural logarithm of its probability.
 
     `text` is the token's own text (replacement characters where it isn't whole UTF-8), `bytes` its bytes.
-    `top` holds the likeliest alternatives, likeliest first, each without a `top` of its own.
+    `top` holds the likeliest alternatives, likeliest first, each without a `top` of its own. `is_special`: it is one of
+    those that texts leave out.
     """
 
     token_id: int
@@ -22,6 +23,7 @@ class TokenLogprob:
     bytes: bytes
     logprob: float
     top: tuple[TokenLogprob, ...] = ()
+    is_special: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ class ModelCard:
     max_model_len: int
     root: str  # the name under which the model was loaded
     task: Task = "generate"
+    max_requests: int = 1  # at a time, those that wait included
 
 
 @dataclass(frozen=True)

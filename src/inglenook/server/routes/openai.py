@@ -80,16 +80,12 @@ def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
 
 
 _EVENTS = "text/event-stream"
+_CHAT = Operation("Answer a conversation.", wire.ChatCompletion, chat_schema, {_EVENTS: wire.ChatChunk})
 ROUTES = [
     ApiRoute("GET", "/models", list_models, Operation("The models that are served.", wire.ModelList)),
     # ids may hold slashes
     ApiRoute("GET", "/models/{model_id:path}", get_model, Operation("One of them.", wire.ModelBody)),
-    ApiRoute(
-        "POST",
-        "/chat/completions",
-        chat_completions,
-        Operation("Answer a conversation.", wire.ChatCompletion, chat_schema, {_EVENTS: wire.ChatChunk}),
-    ),
+    ApiRoute("POST", "/chat/completions", chat_completions, _CHAT),
     ApiRoute(
         "POST",
         "/completions",
