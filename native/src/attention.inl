@@ -39,7 +39,7 @@ void attend_rows(const AttentionArgs& args, const AttendState<Element>& s, const
                  int64_t num_rows, int64_t span_start, const SpanBlocks<Stored>& blocks) {
   KeyRange seen[kScoreRows], any{kSpanKeys, 0};
   for (int64_t r = 0; r < num_rows; ++r) {
-    seen[r] = visible_keys(args, args.positions[piece.token(row + r)], span_start);
+    seen[r] = visible_keys(args, args.last_keys[piece.token(row + r)], span_start);
     if (seen[r].is_empty()) continue;
     if (seen[r].begin < any.begin) any.begin = seen[r].begin;
     if (seen[r].end > any.end) any.end = seen[r].end;
@@ -80,9 +80,9 @@ struct Positions {
 
 // Positions that the rows of a piece see: tokens ascend, so the first one sees furthest back.
 inline Positions seen_positions(const AttentionArgs& args, int64_t token_begin, int64_t token_end) {
-  const int64_t first = args.positions[token_begin];
+  const int64_t first = args.last_keys[token_begin];
   const bool is_cut = args.sliding_window > 0 && first >= args.sliding_window;
-  return {is_cut ? first - args.sliding_window + 1 : 0, args.positions[token_end - 1]};
+  return {is_cut ? first - args.sliding_window + 1 : 0, args.last_keys[token_end - 1]};
 }
 
 // The blocks of a span that are seen.

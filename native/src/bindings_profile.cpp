@@ -18,13 +18,16 @@ const char* name_of(OpKind kind) {
     case OpKind::embed: return "embed";
     case OpKind::linear: return "linear";
     case OpKind::rms_norm: return "rms_norm";
+    case OpKind::layer_norm: return "layer_norm";
     case OpKind::rope: return "rope";
     case OpKind::attention: return "attention";
     case OpKind::act_mul: return "act_mul";
+    case OpKind::act: return "act";
     case OpKind::add: return "add";
     case OpKind::scale: return "scale";
     case OpKind::softcap: return "softcap";
     case OpKind::select_rows: return "select_rows";
+    case OpKind::pool: return "pool";
     case OpKind::rope_table: return "rope_table";
     case OpKind::store_kv: return "store_kv";
     case OpKind::prepare: return "prepare";

@@ -1,10 +1,12 @@
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -43,13 +45,13 @@ CacheLayout to_cache(int64_t num_blocks, int64_t block_size, int kind) {
 
 void record_attention(Program& program, const ViewTuple& out, const ViewTuple& q, const ViewTuple& k,
                       const ViewTuple& v, int64_t num_heads, int64_t num_kv_heads, int64_t head_dim, float scale,
-                      int32_t sliding_window, float softcap) {
+                      int32_t sliding_window, float softcap, int32_t cache, bool is_causal) {
   Op op = make_op(OpKind::attention, out);
   op.x = to_view(q);
   op.y = to_view(k);
   op.z = to_view(v);
   op.index = static_cast<int32_t>(program.layers.size());
-  program.layers.push_back({num_heads, num_kv_heads, head_dim, scale, sliding_window, softcap});
+  program.layers.push_back({num_heads, num_kv_heads, head_dim, scale, sliding_window, softcap, cache, is_causal});
   program.ops.push_back(op);
 }
 
@@ -79,6 +81,9 @@ void bind_program(nb::module_& m) {
       .def(nb::init<>())
       .def_rw("num_weights", &Program::num_weights)
       .def_rw("vocabulary", &Program::vocabulary)
+      .def_rw("max_positions", &Program::max_positions)
+      .def_rw("num_token_types", &Program::num_token_types)
+      .def_rw("needs_whole_sequences", &Program::needs_whole_sequences)
       .def("buffer",
            [](Program& p, int64_t width, bool is_selected) {
              p.buffers.push_back({width, is_selected ? Rows::selected : Rows::tokens});
@@ -86,9 +91,11 @@ void bind_program(nb::module_& m) {
            })
       .def("rope_table", add_rope_table)
       .def("embed",
-           [](Program& p, const ViewTuple& out, int32_t weight) {
+           [](Program& p, const ViewTuple& out, int32_t weight, int index, int64_t first_row) {
              Op op = make_op(OpKind::embed, out);
              op.weights = {weight};
+             op.index = index;
+             op.first_row = first_row;
              p.ops.push_back(op);
            })
       .def("linear", record_linear)
@@ -100,6 +107,15 @@ void bind_program(nb::module_& m) {
              op.factor = eps;
              p.ops.push_back(op);
            })
+      .def("layer_norm",
+           [](Program& p, const ViewTuple& out, const ViewTuple& x, int32_t weight, int32_t bias, float eps) {
+             Op op = make_op(OpKind::layer_norm, out);
+             op.x = to_view(x);
+             op.weights = {weight};
+             op.biases = {bias};
+             op.factor = eps;
+             p.ops.push_back(op);
+           })
       .def("rope", record_rope)
       .def("attention", record_attention)
       .def("act_mul",
@@ -107,6 +123,13 @@ void bind_program(nb::module_& m) {
              Op op = make_op(OpKind::act_mul, out);
              op.x = to_view(gate);
              op.y = to_view(up);
+             op.activation = static_cast<Activation>(activation);
+             p.ops.push_back(op);
+           })
+      .def("act",
+           [](Program& p, const ViewTuple& out, const ViewTuple& x, int activation) {
+             Op op = make_op(OpKind::act, out);
+             op.x = to_view(x);
              op.activation = static_cast<Activation>(activation);
              p.ops.push_back(op);
            })
@@ -137,19 +160,28 @@ void bind_program(nb::module_& m) {
              op.x = to_view(x);
              p.ops.push_back(op);
            })
+      .def("pool",
+           [](Program& p, const ViewTuple& out, const ViewTuple& x, int mode) {
+             Op op = make_op(OpKind::pool, out);
+             op.x = to_view(x);
+             op.pool_mode = static_cast<PoolMode>(mode);
+             p.ops.push_back(op);
+           })
       .def("set_output", [](Program& p, const ViewTuple& x) { p.output = to_view(x); });
 }
 
 nb::ndarray<nb::numpy, const float> run(nb::pointer_and_handle<Tape> self, IntVector token_ids, IntVector positions,
                                         IntVector slot_mapping, IntVector query_starts, IntVector context_lengths,
-                                        IntMatrix block_tables, IntVector selected_rows) {
+                                        IntMatrix block_tables, IntVector selected_rows,
+                                        std::optional<IntVector> token_type_ids) {
   Step step{};
   step.num_tokens = static_cast<int64_t>(token_ids.size());
   step.num_sequences = static_cast<int64_t>(context_lengths.size());
   step.num_selected = static_cast<int64_t>(selected_rows.size());
   step.max_blocks = static_cast<int64_t>(block_tables.shape(1));
   if (positions.size() != token_ids.size() || slot_mapping.size() != token_ids.size() ||
-      query_starts.size() != context_lengths.size() + 1 || block_tables.shape(0) != context_lengths.size())
+      query_starts.size() != context_lengths.size() + 1 ||
+      (token_type_ids && token_type_ids->size() != token_ids.size()) || block_tables.shape(0) != context_lengths.size())
     throw std::invalid_argument("Bad step: its arrays' lengths don't agree.");
   step.token_ids = token_ids.data();
   step.positions = positions.data();
@@ -158,6 +190,7 @@ nb::ndarray<nb::numpy, const float> run(nb::pointer_and_handle<Tape> self, IntVe
   step.context_lengths = context_lengths.data();
   step.block_tables = block_tables.data();
   step.selected_rows = selected_rows.data();
+  step.token_type_ids = token_type_ids ? token_type_ids->data() : nullptr;
   const float* out;
   {
     nb::gil_scoped_release release;
@@ -208,7 +241,7 @@ void bind_tape(nb::module_& m) {
       .def("finish", &Tape::finish)
       .def("run", run, "token_ids"_a.noconvert(), "positions"_a.noconvert(), "slot_mapping"_a.noconvert(),
            "query_starts"_a.noconvert(), "context_lengths"_a.noconvert(), "block_tables"_a.noconvert(),
-           "selected_rows"_a.noconvert())
+           "selected_rows"_a.noconvert(), "token_type_ids"_a.noconvert() = nb::none())
       .def("close", &Tape::close, nb::call_guard<nb::gil_scoped_release>());
   bind_profile(tape);
 }

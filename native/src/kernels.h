@@ -12,7 +12,8 @@ namespace inglenook {
 enum class Isa : uint8_t { scalar, avx2, avx512 };
 enum class WeightKind : uint8_t { f32, f16, bf16, q4, q5, q6, q8 };
 enum class ScaleKind : uint8_t { f16, block };  // block: 8 bits, times a float16 factor of 256 inputs
-enum class Activation : uint8_t { silu, gelu, gelu_tanh };
+enum class Activation : uint8_t { silu, gelu, gelu_tanh, relu, tanh };
+enum class PoolMode : uint8_t { mean, mean_sqrt_len, max, cls };
 // f32, f16: keys [head_dim][block_size], values [block_size][width] of a block and head, width being head_dim rounded up
 // to 16. bf16 and q8 bring together what one instruction multiplies. bf16: keys [head_dim / 2][block_size][2 inputs],
 // values [block_size / 2][width][2 keys]. q8, int8 codes: keys [head_dim / 2][block_size / 16][2 inputs][16],
@@ -92,7 +93,7 @@ struct AttentionArgs {
   int64_t out_stride;
   int64_t num_tokens;
   const int32_t* slot_mapping;
-  const int32_t* positions;
+  const int32_t* last_keys;     // position of the last key that a token sees: its own, where attention is causal
   const int32_t* block_tables;  // [num_sequences, max_blocks]
   int64_t max_blocks;
 };
@@ -122,11 +123,16 @@ struct KernelTable {
 
   void (*rms_norm)(const float* x, int64_t x_stride, const float* weight, float eps, int64_t width, float* out,
                    int64_t out_stride, int64_t row_begin, int64_t row_end);
+  // bias may be null
+  void (*layer_norm)(const float* x, int64_t x_stride, const float* weight, const float* bias, float eps, int64_t width,
+                     float* out, int64_t out_stride, int64_t row_begin, int64_t row_end);
   // cos, sin: [rows, num_pairs]
   void (*rope)(float* x, int64_t x_stride, int64_t num_heads, int64_t head_dim, int64_t num_pairs, bool interleaved,
                const float* cos, const float* sin, int64_t row_begin, int64_t row_end);
   void (*act_mul)(Activation activation, const float* gate, int64_t gate_stride, const float* up, int64_t up_stride,
                   int64_t width, float* out, int64_t out_stride, int64_t row_begin, int64_t row_end);
+  void (*act)(Activation activation, const float* x, int64_t x_stride, int64_t width, float* out, int64_t out_stride,
+              int64_t row_begin, int64_t row_end);
   void (*add)(const float* x, int64_t x_stride, const float* y, int64_t y_stride, int64_t width, float* out,
               int64_t out_stride, int64_t row_begin, int64_t row_end);
 
@@ -134,6 +140,9 @@ struct KernelTable {
                 int64_t row_begin, int64_t row_end);
   void (*softcap)(const float* x, int64_t x_stride, float cap, int64_t width, float* out, int64_t out_stride,
                   int64_t row_begin, int64_t row_end);
+
+  // One row from `num_rows` of a sequence, added up from the first to the last.
+  void (*pool)(PoolMode mode, const float* x, int64_t x_stride, int64_t num_rows, int64_t width, float* out);
 
   // Writes k and v of tokens [token_begin, token_end) into the cache, all heads.
   void (*store_kv)(const AttentionArgs& args, int64_t token_begin, int64_t token_end);

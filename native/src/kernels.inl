@@ -35,8 +35,8 @@ void embed_row(const PackedWeight& w, int64_t index, float* out) {
 }
 
 constexpr KernelTable make_table(const char* name) {
-  return {name, prepare, linear, embed_row, rms_norm, rope, act_mul, add, scale, softcap, store_kv, attend,
-          merge_partitions};
+  return {name, prepare, linear, embed_row, rms_norm, layer_norm, rope, act_mul, act, add, scale, softcap, pool,
+          store_kv, attend, merge_partitions};
 }
 
 }  // namespace

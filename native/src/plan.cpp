@@ -71,7 +71,8 @@ std::vector<Op> fuse(Program& program) {
         continue;
       }
     }
-    if (op.kind != OpKind::add && op.kind != OpKind::scale && op.kind != OpKind::softcap) continue;
+    if (op.kind != OpKind::add && op.kind != OpKind::scale && op.kind != OpKind::softcap && op.kind != OpKind::act)
+      continue;
     for (const View& operand : {op.x, op.y}) {
       if (operand.buffer < 0 || !is_whole(program, operand)) continue;
       if (is_read_after(program, ops, i, operand.buffer)) continue;

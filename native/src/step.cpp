@@ -29,6 +29,10 @@ void check_sequence(const Step& step, const StepLimits& limits, int64_t sequence
   check_in("query_starts", sequence + 1, end, begin, step.num_tokens + 1);
   check_in("context_lengths", sequence, context, end - begin, step.max_blocks * limits.block_size + 1);
   if (begin == end) return;
+  if (limits.max_positions > 0) check_in("context_lengths", sequence, context, 1, limits.max_positions + 1);
+  if (limits.needs_whole_sequences && context != end - begin)
+    refuse(at("context_lengths", sequence, context) + "; the step has " + std::to_string(end - begin) +
+           " of the sequence's tokens and must have all");
   const int32_t* table = step.block_tables + sequence * step.max_blocks;
   for (int64_t block = 0; block * limits.block_size < context; ++block)
     check_in("block_tables", sequence * step.max_blocks + block, table[block], 0, limits.num_blocks);
@@ -51,6 +55,8 @@ void check_step(const Step& step, const StepLimits& limits) {
   check_count("selected rows", step.num_selected, limits.max_num_selected);
   for (int64_t row = 0; row < step.num_tokens; ++row)
     check_in("token_ids", row, step.token_ids[row], 0, limits.vocabulary);
+  for (int64_t row = 0; step.token_type_ids != nullptr && limits.num_token_types > 0 && row < step.num_tokens; ++row)
+    check_in("token_type_ids", row, step.token_type_ids[row], 0, limits.num_token_types);
   check_in("query_starts", 0, step.query_starts[0], 0, 1);
   for (int64_t sequence = 0; sequence < step.num_sequences; ++sequence) check_sequence(step, limits, sequence);
   if (step.query_starts[step.num_sequences] != step.num_tokens)

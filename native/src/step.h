@@ -14,10 +14,14 @@ struct Step {
   const int32_t* context_lengths;  // [num_sequences]
   const int32_t* block_tables;     // [num_sequences, max_blocks]
   const int32_t* selected_rows;    // [num_selected]
+  const int32_t* token_type_ids;   // [num_tokens], or null: all 0
 };
 
 struct StepLimits {
   int64_t max_num_tokens, max_num_selected, vocabulary, num_blocks, block_size;
+  int64_t max_positions;    // 0: as many as one likes
+  int64_t num_token_types;  // 0: none are read
+  bool needs_whole_sequences;
 };
 
 // Throws std::invalid_argument that names the array and the value.

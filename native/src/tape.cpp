@@ -42,7 +42,12 @@ size_t scratch_bytes(const AttentionSizes& sizes, int threads) {
 
 size_t cache_bytes(const Program& program, const CacheLayout& cache) {
   size_t bytes = kAlignment;  // some, even without attention: a tape without a cache is a closed one
-  for (const AttentionLayer& layer : program.layers) bytes += 2 * layer_bytes(layer, cache);
+  int32_t num_caches = 0;
+  for (const AttentionLayer& layer : program.layers) {
+    if (layer.cache < num_caches) continue;
+    bytes += 2 * layer_bytes(layer, cache);
+    ++num_caches;
+  }
   return bytes;
 }
 
@@ -80,12 +85,15 @@ Tape::Tape(const Program& program, const CacheLayout& cache, const TapeLimits& l
   runs_left_ = std::make_unique<std::atomic<int32_t>[]>(max_partials_);
   size_t offset = 0;
   for (const AttentionLayer& layer : program.layers) {
-    cache_places_.push_back({offset, offset + layer_bytes(layer, cache)});
-    offset += 2 * layer_bytes(layer, cache);
+    if (layer.cache == static_cast<int32_t>(cache_places_.size())) {
+      cache_places_.push_back({offset, offset + layer_bytes(layer, cache)});
+      offset += 2 * layer_bytes(layer, cache);
+    }
+    if (!layer.is_causal) last_keys_.resize(limits.max_num_tokens);
     const int64_t group = layer.num_heads / layer.num_kv_heads;
-    if (std::any_of(attend_works_.begin(), attend_works_.end(), [&](const AttendWork& w) { return w.group == group; }))
-      continue;
-    attend_works_.push_back({group, false, 1, {}});
+    const auto is_alike = [&](const AttendWork& w) { return w.group == group && w.is_causal == layer.is_causal; };
+    if (std::any_of(attend_works_.begin(), attend_works_.end(), is_alike)) continue;
+    attend_works_.push_back({group, layer.is_causal, false, 1, {}});
     attend_works_.back().pieces.reserve(limits.max_num_tokens);
   }
 }
@@ -132,8 +140,10 @@ int64_t Tape::row_cost(const Stage& stage) const {
     const Op& op = plan_.ops[i];
     if (op.kind == OpKind::rope_table)
       cost += 128 * static_cast<int64_t>(program_.rope_tables[op.index].frequencies.size());
-    else if (op.kind == OpKind::act_mul || op.kind == OpKind::softcap)
+    else if (op.kind == OpKind::act_mul || op.kind == OpKind::act || op.kind == OpKind::softcap)
       cost += 4 * op.out.width;
+    else if (op.kind == OpKind::pool)
+      cost += 16 * op.out.width;  // a short text's rows
     else if (op.kind == OpKind::store_kv)
       cost += 2 * op.y.width;
     else if (op.kind == OpKind::prepare)

@@ -72,6 +72,7 @@ class Tape final : private StageRunner {
   };
   struct AttendWork {  // of all layers whose heads are grouped alike
     int64_t group;
+    bool is_causal;
     bool are_single;   // pieces are of one token
     int64_t num_runs;  // of partitions, into which each piece is split
     std::vector<QueryPiece> pieces;
@@ -89,6 +90,11 @@ class Tape final : private StageRunner {
   AttendItem attend_item(const AttendWork& work, const AttentionArgs& args, int64_t index) const;
   float* partials_of(const AttendWork& work, const AttentionArgs& args, const QueryPiece& piece, int64_t kv_head) const;
   void fill_rope_table(const Op& op, int64_t row_begin, int64_t row_end);
+
+  void find_last_keys();
+  const int32_t* last_keys(bool is_causal) const { return is_causal ? step_.positions : last_keys_.data(); }
+  void run_embed(const Op& op, int64_t row_begin, int64_t row_end);
+  void run_pool(const Op& op, int64_t row_begin, int64_t row_end);
 
   void plan_chunks();
   void plan_tiles(int stage);
@@ -122,7 +128,7 @@ class Tape final : private StageRunner {
   struct CachePlace {
     size_t keys, values;  // offsets
   };
-  std::vector<CachePlace> cache_places_;  // [layer]
+  std::vector<CachePlace> cache_places_;  // [cache]
   int64_t scratch_floats_ = 0;  // of one thread: for attention, or for gated linears
   float* partials_ = nullptr;
   int64_t max_partials_ = 0, partial_floats_ = 0, max_num_kv_heads_ = 0;
@@ -138,6 +144,7 @@ class Tape final : private StageRunner {
   std::unique_ptr<std::atomic<int32_t>[]> runs_left_;  // [kv_head * pieces + piece]
 
   Step step_{};
+  std::vector<int32_t> last_keys_;  // [token]: the last position of its sequence; empty where all layers are causal
   std::vector<int32_t> num_chunks_;  // [stage], of this step
   std::unique_ptr<Profile> profile_;
 };

@@ -17,8 +17,8 @@ AttentionArgs Tape::attention_args(const Op& op) const {
   args.sliding_window = layer.sliding_window;
   args.softcap = layer.softcap;
   args.cache_kind = cache_layout_.kind;
-  args.keys = cache_.data() + cache_places_[op.index].keys;
-  args.values = cache_.data() + cache_places_[op.index].values;
+  args.keys = cache_.data() + cache_places_[layer.cache].keys;
+  args.values = cache_.data() + cache_places_[layer.cache].values;
   args.k = at(op.y);
   args.k_stride = stride(op.y);
   args.v = at(op.z);
@@ -31,16 +31,26 @@ AttentionArgs Tape::attention_args(const Op& op) const {
   }
   args.num_tokens = step_.num_tokens;
   args.slot_mapping = step_.slot_mapping;
-  args.positions = step_.positions;
+  args.last_keys = last_keys(layer.is_causal);
   args.block_tables = step_.block_tables;
   args.max_blocks = step_.max_blocks;
   return args;
 }
 
 Tape::AttendWork& Tape::attend_work(int64_t layer) {
-  const int64_t group = program_.layers[layer].num_heads / program_.layers[layer].num_kv_heads;
-  return *std::find_if(attend_works_.begin(), attend_works_.end(),
-                       [group](const AttendWork& work) { return work.group == group; });
+  const AttentionLayer& heads = program_.layers[layer];
+  const int64_t group = heads.num_heads / heads.num_kv_heads;
+  return *std::find_if(attend_works_.begin(), attend_works_.end(), [&](const AttendWork& work) {
+    return work.group == group && work.is_causal == heads.is_causal;
+  });
+}
+
+// A token of a layer that isn't causal sees its whole sequence.
+void Tape::find_last_keys() {
+  if (last_keys_.empty()) return;
+  for (int64_t sequence = 0; sequence < step_.num_sequences; ++sequence)
+    std::fill(last_keys_.begin() + step_.query_starts[sequence], last_keys_.begin() + step_.query_starts[sequence + 1],
+              step_.context_lengths[sequence] - 1);
 }
 
 void Tape::plan_attend(AttendWork& work) {
@@ -52,7 +62,7 @@ void Tape::plan_attend(AttendWork& work) {
     // The end of a prompt sees the most keys, so it goes first.
     for (int64_t end = step_.query_starts[sequence + 1]; end > step_.query_starts[sequence];) {
       const int64_t begin = std::max<int64_t>(step_.query_starts[sequence], end - step_tokens);
-      const int32_t partitions = static_cast<int32_t>(step_.positions[end - 1] / kPartitionKeys + 1);
+      const int32_t partitions = static_cast<int32_t>(last_keys(work.is_causal)[end - 1] / kPartitionKeys + 1);
       work.pieces.push_back({sequence, static_cast<int32_t>(begin), static_cast<int32_t>(end), num_partitions,
                              partitions});
       num_partitions += partitions;

@@ -11,8 +11,10 @@ namespace inglenook {
 const float* Tape::run(const Step& step) {
   if (cache_.data() == nullptr) throw std::invalid_argument("The executor is closed.");
   check_step(step, {limits_.max_num_tokens, limits_.max_num_selected, program_.vocabulary, cache_layout_.num_blocks,
-                    cache_layout_.block_size});
+                    cache_layout_.block_size, program_.max_positions, program_.num_token_types,
+                    program_.needs_whole_sequences});
   step_ = step;
+  find_last_keys();
   plan_chunks();
   pool_->run(*this, num_chunks_.data(), static_cast<int>(num_chunks_.size()),
             profile_ == nullptr ? nullptr : profile_->opened.data());
@@ -33,12 +35,14 @@ void Tape::run_chunk(int index, int chunk, int thread) noexcept {
 void Tape::run_rows(const Op& op, int64_t row_begin, int64_t row_end) {
   switch (op.kind) {
     case OpKind::embed:
-      for (int64_t row = row_begin; row < row_end; ++row)
-        kernels_.embed_row(matrices_[op.weights[0]], step_.token_ids[row], at(op.out) + row * stride(op.out));
-      return;
+      return run_embed(op, row_begin, row_end);
     case OpKind::rms_norm:
       return kernels_.rms_norm(at(op.x), stride(op.x), vectors_[op.weights[0]], op.factor, op.x.width, at(op.out),
                                stride(op.out), row_begin, row_end);
+    case OpKind::layer_norm:
+      return kernels_.layer_norm(at(op.x), stride(op.x), vectors_[op.weights[0]],
+                                 op.biases[0] < 0 ? nullptr : vectors_[op.biases[0]], op.factor, op.x.width, at(op.out),
+                                 stride(op.out), row_begin, row_end);
     case OpKind::rope: {
       const RopeTable& table = program_.rope_tables[op.index];
       const int64_t num_pairs = static_cast<int64_t>(table.frequencies.size());
@@ -54,6 +58,9 @@ void Tape::run_rows(const Op& op, int64_t row_begin, int64_t row_end) {
     case OpKind::act_mul:
       return kernels_.act_mul(op.activation, at(op.x), stride(op.x), at(op.y), stride(op.y), op.out.width, at(op.out),
                               stride(op.out), row_begin, row_end);
+    case OpKind::act:
+      return kernels_.act(op.activation, at(op.x), stride(op.x), op.out.width, at(op.out), stride(op.out), row_begin,
+                          row_end);
     case OpKind::add:
       return kernels_.add(at(op.x), stride(op.x), at(op.y), stride(op.y), op.out.width, at(op.out), stride(op.out),
                           row_begin, row_end);
@@ -68,11 +75,33 @@ void Tape::run_rows(const Op& op, int64_t row_begin, int64_t row_end) {
         std::memcpy(at(op.out) + row * stride(op.out), at(op.x) + step_.selected_rows[row] * stride(op.x),
                     sizeof(float) * op.out.width);
       return;
+    case OpKind::pool:
+      return run_pool(op, row_begin, row_end);
     case OpKind::prepare:
       return run_prepare(op, prepared(op.index), {row_begin, row_end}, {0, op.x.width});
     case OpKind::linear:
     case OpKind::attention:
       return;  // stages of their own
+  }
+}
+
+void Tape::run_embed(const Op& op, int64_t row_begin, int64_t row_end) {
+  const auto index = static_cast<EmbedIndex>(op.index);
+  const int32_t* indices = index == EmbedIndex::token_ids   ? step_.token_ids
+                           : index == EmbedIndex::positions ? step_.positions
+                                                            : step_.token_type_ids;
+  for (int64_t row = row_begin; row < row_end; ++row)
+    kernels_.embed_row(matrices_[op.weights[0]], op.first_row + (indices == nullptr ? 0 : indices[row]),
+                       at(op.out) + row * stride(op.out));
+}
+
+void Tape::run_pool(const Op& op, int64_t row_begin, int64_t row_end) {
+  const int32_t* starts_end = step_.query_starts + step_.num_sequences + 1;
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    const int32_t last = step_.selected_rows[row];
+    const int32_t first = *(std::upper_bound(step_.query_starts, starts_end, last) - 1);
+    kernels_.pool(op.pool_mode, at(op.x) + first * stride(op.x), stride(op.x), last + 1 - first, op.out.width,
+                  at(op.out) + row * stride(op.out));
   }
 }
 

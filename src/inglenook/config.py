@@ -39,6 +39,11 @@ class ModelSettings:
         "Model to serve: a catalogue name, a path, or a source such as hf:owner/name, "
         "pypi:package==version/file or dummy:1b.",
     )
+    task: Literal["auto", "generate", "embed", "score"] = setting(
+        "auto",
+        "What the model is for: text, vectors or the ranking of pairs; auto is what its files show, embed takes "
+        "vectors from a model that generates text, too.",
+    )
     served_model_name: tuple[str, ...] = setting((), "Name or names under which clients ask for the model.")
     chat_template: str | None = setting(
         None,

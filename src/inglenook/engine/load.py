@@ -70,6 +70,7 @@ def load_engine(
     engine = resolve(engine)
     with ExitStack() as opened:
         target = _open_target(path, model, engine, opened)
+        assert isinstance(target.config, ModelConfig)
         draft = _open_draft(draft_path, target, opened) if engine.speculative_config.model is not None else None
         plan = _plan(target, draft)
         kept_weights = target.kept_weights()

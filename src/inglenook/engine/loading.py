@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inglenook.checkpoint.checkpoint import Checkpoint
 from inglenook.config import EngineSettings, KVCacheDType, ModelSettings, Quantization
 from inglenook.errors import ConfigError
+from inglenook.models.encoder_config import EncoderConfig
 from inglenook.models.registry import ModelConfig
 from inglenook.ops.program import CacheDType, CacheSpec, Executor, Program, kv_bytes_per_block
 from inglenook.ops.weights import (
@@ -36,7 +37,7 @@ class LoadingModel:
     """`max_num_tokens` and `max_num_selected` bound the steps of its executor."""
 
     checkpoint: Checkpoint
-    config: ModelConfig
+    config: ModelConfig | EncoderConfig
     program: Program
     model: ModelSettings
     engine: EngineSettings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from inglenook.checkpoint.checkpoint import (
@@ -27,19 +29,22 @@ def open_model(path: Path | None, model: ModelSettings) -> tuple[Checkpoint, Mod
     Raises CheckpointError, UnsupportedModelError or ConfigError.
     """
     if path is None or model.load_format == "dummy":
-        return _open_dummy(path, model)
+        return open_dummy_model(path, model, build_program)
     checkpoint = open_checkpoint(path, load_format=model.load_format)
     try:
         config = read_config(checkpoint.config, format=checkpoint.format, tensors=checkpoint.tensors)
         program = build_program(config)
-        _check_tensors(checkpoint, program)
+        check_tensors(checkpoint, program)
     except BaseException:
         checkpoint.close()
         raise
     return checkpoint, config, program
 
 
-def _open_dummy(path: Path | None, model: ModelSettings) -> tuple[Checkpoint, ModelConfig, Program]:
+def open_dummy_model(
+    path: Path | None, model: ModelSettings, build: Callable[[ModelConfig], Program]
+) -> tuple[Checkpoint, ModelConfig, Program]:
+    """Random weights for the program that `build` records."""
     encoding: DummyEncoding | None = None
     if path is None:
         shape, encoding = parse_dummy(model.model.removeprefix("dummy:"))
@@ -51,7 +56,7 @@ def _open_dummy(path: Path | None, model: ModelSettings) -> tuple[Checkpoint, Mo
             f"Random weights need a folder with config.json or dummy:SHAPE; {path.name} is a file.", param="load_format"
         )
     config = read_config(values, format="dummy")
-    program = build_program(config)
+    program = build(config)
     return open_dummy(values, program.weights, encoding or _dummy_encoding(model), model.seed or 0), config, program
 
 
@@ -60,8 +65,8 @@ def _dummy_encoding(model: ModelSettings) -> DummyEncoding:
     return "q8_0" if model.quantization == "q8" else FLOAT_FORMATS.get(model.dtype, "q4_0")
 
 
-def _check_tensors(checkpoint: Checkpoint, program: Program) -> None:
-    """Every weight of the program is there, and every tensor is used."""
+def check_tensors(checkpoint: Checkpoint, program: Program, may_be_unused: re.Pattern[str] | None = None) -> None:
+    """Every weight of the program is there, and every tensor is used. Raises CheckpointError."""
     missing = [name for name in program.weights if name not in checkpoint.tensors]
     if missing:
         raise CheckpointError(
@@ -69,6 +74,8 @@ def _check_tensors(checkpoint: Checkpoint, program: Program) -> None:
             "Its files are incomplete, or it is another kind of model than its configuration says."
         )
     unused = unused_tensors(checkpoint, program.weights.keys())
+    if may_be_unused is not None:
+        unused = [name for name in unused if not may_be_unused.fullmatch(name)]
     if unused:
         raise CheckpointError(
             f"The checkpoint holds {len(unused)} tensors that the model as its configuration describes it doesn't use: "

@@ -12,14 +12,17 @@ from inglenook.ops import _native
 from inglenook.ops.dequantize import dequantize
 from inglenook.ops.profile import StageTime, stage_times
 from inglenook.ops.program import (
+    Act,
     ActMul,
     Add,
     Attention,
     Buffer,
     CacheSpec,
     Embed,
+    LayerNorm,
     Linear,
     Op,
+    Pool,
     Program,
     RmsNorm,
     Rope,
@@ -33,7 +36,10 @@ from inglenook.ops.program import (
 from inglenook.ops.quantize import pack_matrix
 from inglenook.ops.weights import BLOCK_LAYOUTS, HostTensor, WeightFormat
 
-_ACTIVATIONS = ("silu", "gelu", "gelu_tanh")  # in the order of the native enum
+# In the order of the native enums.
+_ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "relu", "tanh")
+_EMBED_INDICES = ("token_ids", "positions", "token_type_ids")
+_POOL_MODES = ("mean", "mean_sqrt_len", "max", "cls")
 MAX_QUANTIZED_HEAD = 256  # kMaxQuantizedHead
 _CACHE_KINDS = ("f32", "f16", "bf16", "q8")  # the same
 
@@ -153,6 +159,7 @@ class NativeExecutor:
                 step.context_lengths,
                 step.block_tables,
                 step.selected_rows,
+                step.token_type_ids,
             )
         except TypeError as error:
             raise EngineError(f"Bad step: {_describe(step)}; int32 and C-contiguous are wanted.") from error
@@ -222,6 +229,9 @@ def _record(program: Program) -> tuple[_native.Program, dict[str, int]]:
     slots = {name: slot for slot, name in enumerate(program.weights)}
     recorded = _native.Program()
     recorded.num_weights = len(slots)
+    recorded.max_positions = program.max_positions or 0
+    recorded.num_token_types = program.num_token_types
+    recorded.needs_whole_sequences = program.needs_whole_sequences
     shapes = _buffer_shapes(program)
     for buffer_id in range(program.num_buffers):
         width, is_selected = shapes[buffer_id]
@@ -246,14 +256,18 @@ def _view(buffer: Buffer) -> tuple[int, int, int]:
 def _record_op(recorded: _native.Program, op: Op, slots: dict[str, int], tables: dict[RopeSpec, int]) -> None:
     match op:
         case Embed():
-            recorded.vocabulary = op.weight.shape[0]
-            recorded.embed(_view(op.out), slots[op.weight.name])
+            if op.index == "token_ids":
+                recorded.vocabulary = op.weight.shape[0]
+            recorded.embed(_view(op.out), slots[op.weight.name], _EMBED_INDICES.index(op.index), op.first_row)
         case Linear():
             weights = [slots[weight.name] for weight in op.weights]
             biases = [-1 if bias is None else slots[bias.name] for bias in op.biases]
             recorded.linear(_view(op.out), _view(op.x), weights, biases)
         case RmsNorm():
             recorded.rms_norm(_view(op.out), _view(op.x), slots[op.weight.name], op.eps)
+        case LayerNorm():
+            bias = -1 if op.bias is None else slots[op.bias.name]
+            recorded.layer_norm(_view(op.out), _view(op.x), slots[op.weight.name], bias, op.eps)
         case Rope():
             if op.spec not in tables:
                 spec = op.spec
@@ -274,9 +288,13 @@ def _record_op(recorded: _native.Program, op: Op, slots: dict[str, int], tables:
                 heads.scale,
                 heads.sliding_window or 0,
                 heads.softcap or 0.0,
+                heads.layer,
+                heads.is_causal,
             )
         case ActMul():
             recorded.act_mul(_view(op.out), _view(op.gate), _view(op.up), _ACTIVATIONS.index(op.activation))
+        case Act():
+            recorded.act(_view(op.out), _view(op.x), _ACTIVATIONS.index(op.activation))
         case Add():
             recorded.add(_view(op.out), _view(op.x), _view(op.y))
         case Scale():
@@ -285,5 +303,7 @@ def _record_op(recorded: _native.Program, op: Op, slots: dict[str, int], tables:
             recorded.softcap(_view(op.out), _view(op.x), op.cap)
         case SelectRows():
             recorded.select_rows(_view(op.out), _view(op.x))
+        case Pool():
+            recorded.pool(_view(op.out), _view(op.x), _POOL_MODES.index(op.mode))
         case _:
             raise AssertionError(f"The tape has no operation {type(op).__name__}.")

@@ -8,13 +8,15 @@ row-major float32 array with one row per token, or per selected token after `sel
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 Rows = Literal["tokens", "selected"]
-Activation = Literal["silu", "gelu", "gelu_tanh"]
+Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "tanh"]
+EmbedIndex = Literal["token_ids", "positions", "token_type_ids"]
+PoolMode = Literal["mean", "mean_sqrt_len", "max", "cls"]
 RopeStyle = Literal["half", "interleaved"]
 CacheDType = Literal["f32", "f16", "bf16", "q8"]
 
@@ -53,15 +55,20 @@ class RopeSpec:
 
 @dataclass(frozen=True)
 class AttentionSpec:
-    """Causal attention of one layer over the paged cache. Query head h reads key-value head h // (heads / kv_heads)."""
+    """Attention of one layer over the paged cache. Query head h reads key-value head h // (heads / kv_heads).
 
-    layer: int
+    Where it isn't causal, a token sees its whole sequence: all of it is in one step, so that layers of equal heads may
+    share a layer of the cache.
+    """
+
+    layer: int  # of the cache
     num_heads: int
     num_kv_heads: int
     head_dim: int
     scale: float
     sliding_window: int | None = None  # position p sees positions > p - sliding_window
     softcap: float | None = None  # scores become cap * tanh(score / cap)
+    is_causal: bool = True
 
 
 # --- what is recorded: one dataclass per operation, `out` written, the rest read --------------------------------
@@ -69,10 +76,12 @@ class AttentionSpec:
 
 @dataclass(frozen=True)
 class Embed:
-    """out[t] = weight[token_ids[t]]"""
+    """out[t] = weight[index[t] + first_row], `index` being one of the step's arrays"""
 
     out: Buffer
     weight: Weight
+    index: EmbedIndex = "token_ids"
+    first_row: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,17 @@ class RmsNorm:
     out: Buffer
     x: Buffer
     weight: Weight
+    eps: float
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """out = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias (Ba et al. 2016, arXiv:1607.06450)"""
+
+    out: Buffer
+    x: Buffer
+    weight: Weight
+    bias: Weight | None
     eps: float
 
 
@@ -126,6 +146,15 @@ class ActMul:
 
 
 @dataclass(frozen=True)
+class Act:
+    """out = act(x)"""
+
+    out: Buffer
+    x: Buffer
+    activation: Activation
+
+
+@dataclass(frozen=True)
 class Add:
     out: Buffer
     x: Buffer
@@ -156,7 +185,20 @@ class SelectRows:
     x: Buffer
 
 
-Op = Embed | Linear | RmsNorm | Rope | Attention | ActMul | Add | Scale | SoftCap | SelectRows
+@dataclass(frozen=True)
+class Pool:
+    """out[i] is made of the rows of a sequence from its first in the step to selected_rows[i], which is one of them.
+
+    mean: their sum, from first to last, over their number; mean_sqrt_len: over its square root; max: the largest of
+    each column; cls: the first row.
+    """
+
+    out: Buffer
+    x: Buffer
+    mode: PoolMode
+
+
+Op = Embed | Linear | RmsNorm | LayerNorm | Rope | Attention | ActMul | Act | Add | Scale | SoftCap | SelectRows | Pool
 
 
 class Program:
@@ -176,9 +218,10 @@ class Program:
         assert declared == weight, f"{name} is declared as {declared.shape} and as {shape}"
         return declared
 
-    def embed(self, weight: Weight) -> Buffer:
+    def embed(self, weight: Weight, index: EmbedIndex = "token_ids", first_row: int = 0) -> Buffer:
+        assert 0 <= first_row < weight.shape[0]
         out = self._new(weight.shape[1])
-        self.ops.append(Embed(out, weight))
+        self.ops.append(Embed(out, weight, index, first_row))
         return out
 
     def linear(self, x: Buffer, *weights: Weight, biases: tuple[Weight | None, ...] | None = None) -> Buffer:
@@ -196,15 +239,25 @@ class Program:
         self.ops.append(RmsNorm(out, x, weight, eps))
         return out
 
+    def layer_norm(self, x: Buffer, weight: Weight, bias: Weight | None, eps: float) -> Buffer:
+        assert weight.shape == (x.width,) and (bias is None or bias.shape == weight.shape)
+        out = self._new(x.width, x.rows)
+        self.ops.append(LayerNorm(out, x, weight, bias, eps))
+        return out
+
     def rope(self, x: Buffer, head_dim: int, spec: RopeSpec) -> None:
         assert x.width % head_dim == 0 and 2 * len(spec.inverse_frequencies) <= head_dim
         self.ops.append(Rope(x, head_dim, spec))
 
     def attention(self, q: Buffer, k: Buffer, v: Buffer, spec: AttentionSpec) -> Buffer:
-        assert spec.layer == len(self.kv_layers) and spec.num_heads % spec.num_kv_heads == 0
+        assert spec.num_heads % spec.num_kv_heads == 0
         assert q.width == spec.num_heads * spec.head_dim
         assert k.width == v.width == spec.num_kv_heads * spec.head_dim
-        self.kv_layers.append(spec)
+        if spec.layer == len(self.kv_layers):
+            self.kv_layers.append(spec)
+        else:
+            assert spec == self.kv_layers[spec.layer] and not spec.is_causal
+        assert spec.is_causal or spec.sliding_window is None
         out = self._new(q.width)
         self.ops.append(Attention(out, q, k, v, spec))
         return out
@@ -213,6 +266,11 @@ class Program:
         assert gate.width == up.width
         out = self._new(gate.width, gate.rows)
         self.ops.append(ActMul(out, gate, up, activation))
+        return out
+
+    def act(self, x: Buffer, activation: Activation) -> Buffer:
+        out = self._new(x.width, x.rows)
+        self.ops.append(Act(out, x, activation))
         return out
 
     def add(self, x: Buffer, y: Buffer) -> Buffer:
@@ -237,6 +295,12 @@ class Program:
         self.ops.append(SelectRows(out, x))
         return out
 
+    def pool(self, x: Buffer, mode: PoolMode) -> Buffer:
+        assert x.rows == "tokens"
+        out = self._new(x.width, "selected")
+        self.ops.append(Pool(out, x, mode))
+        return out
+
     def logits(self, x: Buffer, weight: Weight) -> Buffer:
         """The program's result: a linear over the selected rows."""
         assert x.rows == "selected" and self.output is None
@@ -255,10 +319,30 @@ class Program:
         """Name the result where it isn't the logits themselves (a softcap behind them)."""
         self.output = x
 
+    @property
+    def needs_whole_sequences(self) -> bool:
+        """Every sequence has to be in a step with all of its tokens."""
+        return any(isinstance(op, Pool) for op in self.ops) or not all(spec.is_causal for spec in self.kv_layers)
+
+    @property
+    def max_positions(self) -> int | None:
+        """How many positions it has embeddings for; None where it has as many as one likes."""
+        rows = [op.weight.shape[0] - op.first_row for op in self.ops if _is_embed(op, "positions")]
+        return min(rows, default=None)
+
+    @property
+    def num_token_types(self) -> int:
+        """0 where it reads none."""
+        return min((op.weight.shape[0] for op in self.ops if _is_embed(op, "token_type_ids")), default=0)
+
     def _new(self, width: int, rows: Rows = "tokens") -> Buffer:
         buffer = Buffer(self.num_buffers, width, rows)
         self.num_buffers += 1
         return buffer
+
+
+def _is_embed(op: Op, index: EmbedIndex) -> TypeGuard[Embed]:
+    return isinstance(op, Embed) and op.index == index
 
 
 # --- running it -------------------------------------------------------------------------------------------------
@@ -301,6 +385,7 @@ class StepInput:
     context_lengths: npt.NDArray[np.int32]  # [num_sequences], this step's tokens included
     block_tables: npt.NDArray[np.int32]  # [num_sequences, most blocks of any]
     selected_rows: npt.NDArray[np.int32]  # [num_selected], ascending rows whose logits are wanted
+    token_type_ids: npt.NDArray[np.int32] | None = None  # [num_tokens]; None: all 0
 
 
 class Executor(Protocol):

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from inglenook.errors import ConfigError
 from inglenook.ops.dequantize import dequantize
 from inglenook.ops.program import (
+    Act,
     Activation,
     ActMul,
     Add,
@@ -21,8 +23,11 @@ from inglenook.ops.program import (
     CacheDType,
     CacheSpec,
     Embed,
+    LayerNorm,
     Linear,
     Op,
+    Pool,
+    PoolMode,
     RmsNorm,
     Rope,
     RopeSpec,
@@ -39,6 +44,8 @@ ACTIVATIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
     "silu": F.silu,
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+    "tanh": torch.tanh,
 }
 num_threads = torch.get_num_threads
 set_num_threads = torch.set_num_threads
@@ -93,7 +100,11 @@ class Step:
 
     def index(self, name: str) -> torch.Tensor:
         """One of the input's arrays as int64."""
-        return torch.as_tensor(getattr(self.input, name), device=self.state.device).long()
+        values = getattr(self.input, name)
+        if values is None:
+            assert name == "token_type_ids"
+            values = np.zeros_like(self.input.token_ids)
+        return torch.as_tensor(values, device=self.state.device).long()
 
 
 def load_weight(
@@ -122,7 +133,7 @@ def run(ops: Sequence[Op], output: Buffer, state: State, input: StepInput) -> to
 
 
 def embed(op: Embed, step: Step) -> None:
-    step[op.out] = step.state.weights[op.weight.name].values[step.index("token_ids")]
+    step[op.out] = step.state.weights[op.weight.name].values[step.index(op.index) + op.first_row]
 
 
 def linear(op: Linear, step: Step) -> None:
@@ -138,6 +149,13 @@ def rms_norm(op: RmsNorm, step: Step) -> None:
     x = step[op.x]
     mean_square = x.square().mean(dim=1, keepdim=True)
     step[op.out] = x / torch.sqrt(mean_square + op.eps) * step.state.weights[op.weight.name].values
+
+
+def layer_norm(op: LayerNorm, step: Step) -> None:
+    x = step[op.x] - step[op.x].mean(dim=1, keepdim=True)
+    variance = x.square().mean(dim=1, keepdim=True)
+    normed = x / torch.sqrt(variance + op.eps) * step.state.weights[op.weight.name].values
+    step[op.out] = normed if op.bias is None else normed + step.state.weights[op.bias.name].values
 
 
 def rope(op: Rope, step: Step) -> None:
@@ -214,7 +232,7 @@ def attend(
     if spec.softcap is not None:
         scores = spec.softcap * torch.tanh(scores / spec.softcap)
     key_positions = torch.arange(len(k), device=k.device)
-    is_visible = key_positions <= positions[:, None]
+    is_visible = key_positions <= (positions[:, None] if spec.is_causal else len(k))
     if spec.sliding_window is not None:
         is_visible &= key_positions > positions[:, None] - spec.sliding_window
     probabilities = scores.masked_fill(~is_visible, -torch.inf).softmax(dim=-1)
@@ -223,6 +241,10 @@ def attend(
 
 def act_mul(op: ActMul, step: Step) -> None:
     step[op.out] = ACTIVATIONS[op.activation](step[op.gate]) * step[op.up]
+
+
+def act(op: Act, step: Step) -> None:
+    step[op.out] = ACTIVATIONS[op.activation](step[op.x])
 
 
 def add(op: Add, step: Step) -> None:
@@ -241,15 +263,31 @@ def select_rows(op: SelectRows, step: Step) -> None:
     step[op.out] = step[op.x][step.index("selected_rows")]
 
 
+def pool(op: Pool, step: Step) -> None:
+    starts, selected = step.index("query_starts"), step.index("selected_rows")
+    firsts = starts[torch.searchsorted(starts, selected, right=True) - 1]
+    pooled = [POOLS[op.mode](step[op.x][first : last + 1]) for first, last in zip(firsts, selected, strict=True)]
+    step[op.out] = torch.stack(pooled) if pooled else torch.empty(0, op.out.width, device=step.state.device)
+
+
+POOLS: dict[PoolMode, Callable[[torch.Tensor], torch.Tensor]] = {  # [rows, width] -> [width]
+    "mean": lambda x: x.mean(dim=0),
+    "mean_sqrt_len": lambda x: x.sum(dim=0) / len(x) ** 0.5,
+    "max": lambda x: x.amax(dim=0),
+    "cls": lambda x: x[0],
+}
 OPERATIONS: dict[type, Callable[[Any, Step], None]] = {
     Embed: embed,
     Linear: linear,
     RmsNorm: rms_norm,
+    LayerNorm: layer_norm,
     Rope: rope,
     Attention: attention,
     ActMul: act_mul,
+    Act: act,
     Add: add,
     Scale: scale,
     SoftCap: softcap,
     SelectRows: select_rows,
+    Pool: pool,
 }
