@@ -1,4 +1,4 @@
-"""Fixtures for every test: the real default model, fetched once into the usual store; answers are checked."""
+"""Fixtures for every test: two real models, fetched once into the usual store; answers are checked."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from fixtures import shape_check
 from inglenook.config import DEFAULT_MODEL
 from inglenook.settings import home_folder
 from inglenook.store.store import ModelStore
+
+EMBEDDING_MODEL = "all-minilm:l6-v2"
 
 # CI tries the same examples every time, so that it judges the change and not the luck; elsewhere they are drawn anew.
 hypothesis.settings.register_profile("ci", derandomize=True)
@@ -42,3 +44,18 @@ def default_gguf_path() -> Path:
 def default_model(default_gguf_path: Path) -> str:
     """The default model's name; its file is on disk."""
     return DEFAULT_MODEL
+
+
+@pytest.fixture(scope="session")
+def embedding_model() -> str:
+    """The name of a small embedding model that is on disk: all-MiniLM-L6-v2."""
+    ModelStore(home_folder()).resolve(EMBEDDING_MODEL)
+    return EMBEDDING_MODEL
+
+
+@pytest.fixture(scope="session")
+def embedding_folder(embedding_model: str) -> Path:
+    """Its files."""
+    path = ModelStore(home_folder()).resolve(embedding_model).path
+    assert path is not None
+    return path

@@ -89,6 +89,14 @@ class OverloadedError(InglenookError):
     code = "overloaded"
 
 
+class NotServedError(InglenookError):
+    """A route of another server's that this one knows of and has no model for: images, speech, moderation."""
+
+    status = 501
+    type = "invalid_request_error"
+    code = "not_implemented"
+
+
 class UnavailableError(InglenookError):
     """The server is starting, stopping, or its engine has failed."""
 

@@ -276,7 +276,7 @@ async def test_completion_stream_with_usage(http: httpx.AsyncClient) -> None:
 async def test_models(http: httpx.AsyncClient) -> None:
     card = (
         '{"id":"org/model","object":"model","created":1700000000,"owned_by":"inglenook",'
-        '"root":"tiny","max_model_len":512}'
+        '"root":"tiny","max_model_len":512,"task":"generate"}'
     )
     assert (await http.get("/v1/models/org/model")).text == card
     assert (await http.get("/v1/models")).text == (

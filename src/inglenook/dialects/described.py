@@ -5,7 +5,7 @@ So the OpenAPI document can't promise a field that nobody reads, nor forget one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from inglenook.dialects.json_fields import Fields
@@ -87,6 +87,10 @@ class _Recorder(Fields):
     def string(self, key: str, default: Any) -> Any:
         self._note(key, {"type": ["string", "null"]}, default or None)
         return super().string(key, default)
+
+    def choice(self, key: str, default: Any, allowed: Collection[str]) -> Any:
+        self._note(key, {"enum": [*allowed, None]}, default)
+        return super().choice(key, default, allowed)
 
     def object(self, key: str) -> dict[str, Any]:
         self._note(key, {"type": ["object", "null"]})

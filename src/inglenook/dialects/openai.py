@@ -69,7 +69,7 @@ def model_list_body(cards: Iterable[ModelCard]) -> bytes:
 
 
 def _model(card: ModelCard) -> wire.ModelBody:
-    return wire.ModelBody(card.name, "model", card.created, "inglenook", card.root, card.max_model_len)
+    return wire.ModelBody(card.name, "model", card.created, "inglenook", card.root, card.max_model_len, card.task)
 
 
 # --- whole answers --------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from inglenook.types import Task
+
 # --- shared ---------------------------------------------------------------------------------------
 
 
@@ -38,6 +40,7 @@ class ModelBody(Struct):
     owned_by: str
     root: str
     max_model_len: int
+    task: Task
 
 
 class ModelList(Struct):

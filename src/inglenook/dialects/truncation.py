@@ -16,7 +16,7 @@ class Truncation(TypedDict):
     truncation_side: TruncationSide
 
 
-def parse_truncation(fields: Fields) -> Truncation:
+def parse_truncation(fields: Fields, default_side: TruncationSide = "left") -> Truncation:
     """Raises InvalidRequestError, naming the field."""
     length = fields.integer("truncate_prompt_tokens", None)
     if length is not None and length != -1 and length < 1:
@@ -24,5 +24,5 @@ def parse_truncation(fields: Fields) -> Truncation:
             f"truncate_prompt_tokens is {length}; it must be at least 1, or -1: to what the context allows.",
             param="truncate_prompt_tokens",
         )
-    side = cast(TruncationSide, fields.choice("truncation_side", "left", ("left", "right")))
+    side = cast(TruncationSide, fields.choice("truncation_side", default_side, ("left", "right")))
     return {"truncate_prompt_tokens": length, "truncation_side": side}

@@ -1,38 +1,39 @@
-"""One answer on its way from the router to a client: ready deltas go together, and a vanished client ends it."""
+"""One answer on its way from the router to a client: ready pieces go together, and a vanished client ends it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
 from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 from starlette.types import Receive
 
-from inglenook.types import Delta
+T = TypeVar("T")
 
 
 class ClientGoneError(Exception):
     """The client closed the connection; there is nobody left to tell."""
 
 
-class Answer:
-    """Reads deltas in a task of its own, so that neither a slow reader nor a silent one holds up the engine.
+class Answer(Generic[T]):
+    """Reads pieces in a task of its own, so that neither a slow reader nor a silent one holds up the engine.
 
     Another task waits for the client to disconnect. Leaving the `async with` ends both and closes the iterator,
     which cancels the request. The request's body must have been read before.
     """
 
-    def __init__(self, deltas: AsyncGenerator[Delta, None], receive: Receive, running: set[Answer]) -> None:
-        self._deltas = deltas
+    def __init__(self, pieces: AsyncGenerator[T, None], receive: Receive, running: set[Answer[Any]]) -> None:
+        self._pieces = pieces
         self._receive = receive
         self._running = running
-        self._ready: list[Delta] = []
+        self._ready: list[T] = []
         self._wake = asyncio.Event()
         self._is_done = False
         self._error: BaseException | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> Answer:
+    async def __aenter__(self) -> Answer[T]:
         self._running.add(self)
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._watch())]
         return self
@@ -44,10 +45,10 @@ class Answer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._deltas.aclose()  # no-op after the reading task, unless it was cancelled before it began
+        await self._pieces.aclose()  # no-op after the reading task, unless it was cancelled before it began
 
-    async def next_batch(self) -> list[Delta]:
-        """The deltas since the last call: one or more, none at the end. Raises what the iterator raised."""
+    async def next_batch(self) -> list[T]:
+        """The pieces since the last call: one or more, none at the end. Raises what the iterator raised."""
         while not self._ready:
             if self._error is not None:
                 raise self._error
@@ -66,8 +67,8 @@ class Answer:
 
     async def _read(self) -> None:
         try:
-            async for delta in self._deltas:
-                self._ready.append(delta)
+            async for piece in self._pieces:
+                self._ready.append(piece)
                 self._wake.set()
         except Exception as error:
             self._finish(error)

@@ -14,7 +14,16 @@ from inglenook.errors import InglenookError
 from inglenook.gateway.router import Router
 from inglenook.server.errors import on_http_exception, on_inglenook_error
 from inglenook.server.gate import Gate
-from inglenook.server.routes import admin, anthropic, huggingface, openai, prompts
+from inglenook.server.routes import (
+    admin,
+    anthropic,
+    embeddings,
+    huggingface,
+    not_served,
+    openai,
+    prompts,
+    ranking,
+)
 from inglenook.server.state import ServerState
 
 
@@ -27,7 +36,16 @@ def create_app(router: Router, settings: ServerSettings, *, version: str) -> Sta
         await router.close()
 
     app = Starlette(
-        routes=[*openai.ROUTES, *huggingface.ROUTES, *prompts.ROUTES, *anthropic.ROUTES, *admin.ROUTES],
+        routes=[
+            *openai.ROUTES,
+            *embeddings.ROUTES,
+            *ranking.ROUTES,
+            *anthropic.ROUTES,
+            *huggingface.ROUTES,
+            *prompts.ROUTES,
+            *admin.ROUTES,
+            *not_served.ROUTES,
+        ],
         middleware=[Middleware(Gate, api_keys=settings.api_key, allowed_origins=settings.allowed_origins)],
         exception_handlers={InglenookError: on_inglenook_error, HTTPException: on_http_exception},
         lifespan=lifespan,

@@ -16,6 +16,7 @@ from inglenook.errors import (
     InglenookError,
     MethodNotAllowedError,
     NotFoundError,
+    NotServedError,
     OverloadedError,
     UnavailableError,
 )
@@ -45,6 +46,8 @@ def error_response(error: InglenookError, scope: Scope) -> Response:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, (OverloadedError, UnavailableError)):
         headers["retry-after"] = "1"
+    if isinstance(error, NotServedError):
+        headers["x-should-retry"] = "false"  # OpenAI's clients try again after any other 5xx
     if error.status in (408, 413):
         headers["connection"] = "close"  # the rest of the body is still on its way, and unwanted
     status, body = _shape(scope)(error, scope.get(REQUEST_ID, "-"))

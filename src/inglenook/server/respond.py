@@ -1,8 +1,9 @@
-"""From the router's deltas to a response, streamed or whole: the same for every dialect."""
+"""From what the router gives to a response, streamed or whole: the same for every dialect."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +13,8 @@ from inglenook.server.sse import EVENTS, EventStream, Framing, StreamEncoder
 from inglenook.server.state import state_of
 from inglenook.server.warning_header import warning_header
 from inglenook.types import Delta
+
+T = TypeVar("T")
 
 
 def stream_response(
@@ -39,6 +42,21 @@ async def whole_response(
         while batch := await answer.next_batch():
             collected += batch
     return json_response(encode(collected), warning_header(warnings, collected))
+
+
+async def awaited(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled where the client closes its connection. Raises what `work` raises, and
+    ClientGoneError. The request's body must have been read before."""
+
+    async def pieces() -> AsyncGenerator[T, None]:
+        yield await work
+
+    try:
+        async with Answer(pieces(), request.receive, state_of(request).answers) as answer:
+            [result] = await answer.next_batch()
+        return result
+    finally:
+        work.close()  # no-op, unless it was never begun
 
 
 def json_response(body: bytes, headers: dict[str, str] | None = None) -> Response:

@@ -66,7 +66,7 @@ class EventStream(Response):
     """Waits for the first delta before it sends anything, so that an early error is a plain HTTP one."""
 
     def __init__(
-        self, answer: Answer, encoder: StreamEncoder, warnings: Sequence[str], framing: Framing = EVENTS
+        self, answer: Answer[Delta], encoder: StreamEncoder, warnings: Sequence[str], framing: Framing = EVENTS
     ) -> None:
         self._answer = answer
         self._encoder = encoder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from starlette.requests import Request
 
@@ -18,7 +18,7 @@ class ServerState:
     router: Router
     settings: ServerSettings
     version: str
-    answers: set[Answer] = field(default_factory=set)  # those being written
+    answers: set[Answer[Any]] = field(default_factory=set)  # those being written
 
     def end_answers(self, error: InglenookError) -> None:
         """Make every running answer end with this error."""

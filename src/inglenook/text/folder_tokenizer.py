@@ -18,9 +18,14 @@ _NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_
 
 def from_folder(path: Path) -> TokenizerParts:
     """Raises CheckpointError for a missing or broken file, UnsupportedModelError for a format that isn't read."""
-    backend = _read_backend(path)
     config = _read_json(path / "tokenizer_config.json")
     special_tokens = _special_tokens({**_read_json(path / "special_tokens_map.json"), **config})
+    if (path / "vocab.txt").is_file() and not (path / "tokenizer.json").is_file():
+        from inglenook.text.wordpiece import read_vocabulary
+
+        backend, special_tokens = read_vocabulary(path / "vocab.txt", special_tokens, config)
+    else:
+        backend = _read_backend(path)
     _add_named_tokens(backend, special_tokens, config)
     return TokenizerParts(
         backend=backend,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from inglenook.errors import InvalidRequestError
+from inglenook.text.pairs import EncodedInput, Input, encode_cut, encode_inputs
 from inglenook.text.parts import TokenizerParts
 from inglenook.text.token_bytes import byte_rule
 
@@ -113,6 +114,23 @@ class Tokenizer:
             *((token_id, *span) for token_id, span in zip(encoding.ids, encoding.offsets, strict=True)),
             *((token_id, 0, 0) for token_id in after),
         ]
+
+    def encode_inputs(self, inputs: Sequence[Input], *, add_special_tokens: bool = True) -> list[EncodedInput]:
+        """Texts and pairs of texts as encoder models read them. Otherwise as `encode`."""
+        return encode_inputs(self._backend, self._affixes, inputs, add_special_tokens=add_special_tokens)
+
+    def encode_cut(
+        self, given: Input, max_tokens: int, side: Literal["left", "right"], *, add_special_tokens: bool = True
+    ) -> EncodedInput:
+        """As `encode_inputs`, cut to so many tokens."""
+        return encode_cut(
+            self._backend,
+            self._affixes,
+            given,
+            add_special_tokens=add_special_tokens,
+            max_tokens=max_tokens,
+            side=side,
+        )
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """The text of token ids; bytes that aren't UTF-8 become U+FFFD, ids outside the vocabulary nothing.

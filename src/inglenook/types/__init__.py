@@ -14,7 +14,15 @@ from inglenook.types.answers import (
 )
 from inglenook.types.cards import ModelCard, PromptToken, RenderedPrompt, Task
 from inglenook.types.messages import Constraint, Message, ReasoningOptions, Tool, ToolUse
-from inglenook.types.pooling import Embeddings, EmbedRequest, PoolingRequest, ScoreRequest, Scores, TruncationSide
+from inglenook.types.pooling import (
+    Embeddings,
+    EmbedRequest,
+    InputType,
+    PoolingRequest,
+    ScoreRequest,
+    Scores,
+    TruncationSide,
+)
 from inglenook.types.requests import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest
 from inglenook.types.sampling import (
     MAX_LOGPROBS,
@@ -38,6 +46,7 @@ __all__ = [
     "Embeddings",
     "FinishReason",
     "GenerateRequest",
+    "InputType",
     "Message",
     "ModelCard",
     "PoolingRequest",

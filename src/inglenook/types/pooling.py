@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # commands that compute nothing needn't wait for it
     import numpy.typing as npt
 
 TruncationSide = Literal["left", "right"]
+InputType = Literal["query", "document"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,15 @@ class PoolingRequest:
 class EmbedRequest(PoolingRequest):
     """A vector for each input, which is text or token ids.
 
-    `prompt_name` picks one of the prefixes that the model's makers gave it ("query", "document", ...); None: its
-    default one, where it has one. `dimensions` cuts the vectors, for models that were trained to be cut.
+    `prompt_name` picks one of the prefixes that the model's makers gave it by name, `input_type` the one for what the
+    inputs are, where there is one; None: the default one, where there is one. `dimensions` cuts the vectors, for models
+    that were trained to be cut.
     """
 
     inputs: tuple[str | tuple[int, ...], ...] = ()
     dimensions: int | None = None
     prompt_name: str | None = None
+    input_type: InputType | None = None
     is_normalized: bool | None = None  # None: as the model's makers have it
     add_special_tokens: bool = True
 
@@ -49,10 +52,12 @@ class EmbedRequest(PoolingRequest):
 class ScoreRequest(PoolingRequest):
     """How well the second text of each pair answers the first.
 
-    A cross-encoder reads the two together, an embedding model compares their vectors.
+    A cross-encoder reads the two together, an embedding model compares their vectors. `is_raw`: a cross-encoder's
+    scores as they are, not mapped to 0 to 1.
     """
 
     pairs: tuple[tuple[str, str], ...] = ()
+    is_raw: bool = False
 
 
 @dataclass(frozen=True, eq=False)
