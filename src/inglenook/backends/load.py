@@ -1,16 +1,61 @@
-"""From a model's files to the back end that does what the model is for."""
+"""From models' files to the back ends that do what the models are for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inglenook.backends.base import Backend
-from inglenook.backends.local import Files, load_local_backend
+from inglenook.backends.local import Files, claim_local_backend, load_local_backend
 from inglenook.config import EngineSettings, ModelSettings
 
 if TYPE_CHECKING:
+    from inglenook.engine.memory import AvailableMemory
     from inglenook.engine.plan import Plan
+
+
+@dataclass(frozen=True)
+class WantedModel:
+    """A model that is to be served. `draft` are the files of engine.speculative_config.model, if it names one."""
+
+    files: Files
+    model: ModelSettings
+    engine: EngineSettings
+    draft: Files | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Under which clients ask for it."""
+        return self.model.served_model_name or (self.files.name,)
+
+
+def load_backends(
+    wanted: Sequence[WantedModel],
+    *,
+    on_plan: Callable[[Plan, EngineSettings], None] | None = None,
+    on_loaded: Callable[[Backend], None] | None = None,
+) -> list[Backend]:
+    """Load the models one after another, each within its share of the memory: shares are made before the first loads.
+
+    Raises what `load_backend` raises.
+    """
+    backends: list[Backend] = []
+    try:
+        for one, available in zip(wanted, _shares(wanted), strict=True):
+            print_plan = None if on_plan is None else _with_settings(on_plan, one.engine)
+            backend = load_backend(
+                one.files, one.model, one.engine, draft=one.draft, available=available, on_plan=print_plan
+            )
+            backends.append(backend)
+            if on_loaded is not None:
+                on_loaded(backend)
+    except BaseException:
+        for backend in backends:
+            asyncio.run(backend.close())
+        raise
+    return backends
 
 
 def load_backend(
@@ -19,10 +64,27 @@ def load_backend(
     engine: EngineSettings,
     *,
     draft: Files | None = None,
+    available: AvailableMemory | None = None,
     on_plan: Callable[[Plan], None] | None = None,
 ) -> Backend:
     """Load a model and start its engine. `draft` are the files of engine.speculative_config.model, if it names one.
 
+    `available` is the memory that it may take, where that isn't all there is.
     Raises CheckpointError, UnsupportedModelError, OutOfMemoryError or ConfigError where that can't be.
     """
-    return load_local_backend(files, model, engine, draft=draft, on_plan=on_plan)
+    return load_local_backend(files, model, engine, draft=draft, available=available, on_plan=on_plan)
+
+
+def _shares(wanted: Sequence[WantedModel]) -> Sequence[AvailableMemory | None]:
+    """A single model takes what there is when it loads."""
+    if len(wanted) == 1:
+        return [None]
+    from inglenook.engine.memory import available_memory
+    from inglenook.engine.sharing import share_memory
+
+    claims = [claim_local_backend(one.files, one.model, one.engine, draft=one.draft) for one in wanted]
+    return share_memory(claims, available_memory())
+
+
+def _with_settings(on_plan: Callable[[Plan, EngineSettings], None], engine: EngineSettings) -> Callable[[Plan], None]:
+    return lambda plan: on_plan(plan, engine)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from inglenook.checkpoint.checkpoint import Checkpoint
     from inglenook.engine.async_engine import AsyncEngine
     from inglenook.engine.load import LoadedEngine
+    from inglenook.engine.memory import AvailableMemory
     from inglenook.engine.plan import Plan
+    from inglenook.engine.sharing import Claim
 
 # Prompts of more characters are rendered and tokenised on another thread, and every grammar is compiled there, so that
 # other streams go on meanwhile.
@@ -174,22 +176,24 @@ def load_local_backend(
     engine: EngineSettings,
     *,
     draft: Files | None = None,
+    available: AvailableMemory | None = None,
     on_plan: Callable[[Plan], None] | None = None,
 ) -> LocalBackend:
     """Load a model and start its engine. `draft` are the files of engine.speculative_config.model, if it names one.
+
+    `available` is the memory that it may take, where that isn't all there is.
 
     Raises CheckpointError, UnsupportedModelError, OutOfMemoryError or ConfigError where that can't be.
     """
     from inglenook.engine.load import load_engine
 
     named_formats(model)  # a wrong name is told at once
-    if draft is not None:
-        engine = replace(engine, speculative_config=replace(engine.speculative_config, model=draft.name))
     loaded = load_engine(
         files.path,
         replace(model, model=files.name),
-        engine,
+        _with_draft(engine, draft),
         draft_path=None if draft is None else draft.path,
+        available=available,
         on_plan=on_plan,
     )
     try:
@@ -216,6 +220,23 @@ def load_local_backend(
         vocab_size=loaded.config.vocab_size,
         max_requests=engine.max_num_seqs + engine.max_queue,
     )
+
+
+def claim_local_backend(
+    files: Files, model: ModelSettings, engine: EngineSettings, *, draft: Files | None = None
+) -> Claim:
+    """What `load_local_backend` would ask of the memory. Raises as it does."""
+    from inglenook.engine.load import read_claim
+
+    draft_path = None if draft is None else draft.path
+    return read_claim(files.path, replace(model, model=files.name), _with_draft(engine, draft), draft_path=draft_path)
+
+
+def _with_draft(engine: EngineSettings, draft: Files | None) -> EngineSettings:
+    """The draft model under the name that the store has for it."""
+    if draft is None:
+        return engine
+    return replace(engine, speculative_config=replace(engine.speculative_config, model=draft.name))
 
 
 def load_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> Tokenizer:

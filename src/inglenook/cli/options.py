@@ -24,18 +24,27 @@ _EPILOG = (
 class SettingsCommand(click.Command):
     """A command whose options are the fields of `classes`; its function gets them gathered, as `settings`.
 
-    `positional` names the setting that may also be given without its flag.
+    `positional` names the setting that may also be given without its flag. With `is_repeatable` flags may be given
+    several times whose settings allow it.
     """
 
-    def __init__(self, *args: Any, classes: Sequence[type], positional: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        classes: Sequence[type],
+        positional: str | None = None,
+        is_repeatable: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.context_settings.setdefault("help_option_names", ["-h", "--help"])
         self.epilog = _EPILOG
         self.classes = classes
         self.positional = positional
+        self.is_repeatable = is_repeatable
         self.sections: dict[str, list[click.Option]] = {}
         for settings in classes:
-            options = [_option(setting) for setting in settings_of(settings).values()]
+            options = [_option(setting, self._is_several(setting)) for setting in settings_of(settings).values()]
             self.sections[settings.__name__.removesuffix("Settings") + " options"] = options
             self.params += options
         self.params.append(click.Option(["--config"], metavar="FILE", help="TOML file with settings."))
@@ -48,11 +57,7 @@ class SettingsCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         flags = {name: ctx.params.pop(name) for settings in self.classes for name in settings_of(settings)}
         if self.positional is not None and (value := ctx.params.pop("positional")) is not None:
-            if flags[self.positional] not in (None, value):
-                raise click.UsageError(
-                    f"{value!r} and --{self.positional} {flags[self.positional]!r} contradict each other.", ctx
-                )
-            flags[self.positional] = value
+            flags[self.positional] = self._with_positional(ctx, value, flags[self.positional])
         ctx.params["settings"] = gather(self.classes, flags=flags, config_file=ctx.params.pop("config"))
         return super().invoke(ctx)
 
@@ -65,10 +70,20 @@ class SettingsCommand(click.Command):
             with formatter.section(title):
                 formatter.write_dl(records)
 
+    def _with_positional(self, ctx: click.Context, value: str, flag: Any) -> Any:
+        if isinstance(flag, tuple):
+            return flag if value in flag else (value, *flag)
+        if flag not in (None, value):
+            raise click.UsageError(f"{value!r} and --{self.positional} {flag!r} contradict each other.", ctx)
+        return value
+
     def _several(self) -> frozenset[str]:
         """Flags that take all words up to the next flag. Not secrets: a word too many would become a key."""
         settings = (setting for cls in self.classes for setting in settings_of(cls).values())
-        return frozenset(setting.flag for setting in settings if setting.kind is tuple and not setting.is_secret)
+        return frozenset(setting.flag for setting in settings if self._is_several(setting) and not setting.is_secret)
+
+    def _is_several(self, setting: Setting) -> bool:
+        return setting.kind is tuple or (self.is_repeatable and setting.is_repeatable)
 
 
 def _repeat_flags(args: Sequence[str], several: frozenset[str]) -> Iterator[str]:
@@ -87,7 +102,7 @@ def _repeat_flags(args: Sequence[str], several: frozenset[str]) -> Iterator[str]
         yield word
 
 
-def _option(setting: Setting) -> click.Option:
+def _option(setting: Setting, is_several: bool) -> click.Option:
     help = setting.help
     if setting.kind is bool:
         default = "on" if setting.default else "off"
@@ -95,7 +110,7 @@ def _option(setting: Setting) -> click.Option:
         return click.Option([f"--{flag}/--no-{flag}"], default=None, help=f"{help}  [default: {default}]")
     if setting.default not in (None, ()):
         help += f"  [default: {setting.default:g}]" if setting.kind is float else f"  [default: {setting.default}]"
-    kwargs: Mapping[str, Any] = {"multiple": True} if setting.kind is tuple else {"default": None}
+    kwargs: Mapping[str, Any] = {"multiple": True} if is_several else {"default": None}
     return click.Option([setting.flag], metavar=_metavar(setting), help=help, type=str, **kwargs)
 
 

@@ -20,7 +20,10 @@ from inglenook.store.store import ModelStore
 from inglenook.telemetry import configure_logging
 
 if TYPE_CHECKING:
+    from inglenook.backends.base import Backend
+    from inglenook.backends.generation_config import GenerationConfig
     from inglenook.engine.plan import Plan
+    from inglenook.gateway.router import Router
 
 _log = logging.getLogger(__name__)
 _imported = time.monotonic()
@@ -30,36 +33,39 @@ _imported = time.monotonic()
     cls=SettingsCommand,
     classes=(ModelSettings, EngineSettings, ServerSettings, StoreSettings),
     positional="model",
-    help="Serve MODEL over HTTP: a catalogue name, a path, or a source (hf:, pypi:, dummy:). "
-    "Without MODEL: a small chat model, fetched on first use.",
+    is_repeatable=True,
+    help="Serve MODEL over HTTP: a catalogue name, a path, or a source (hf:, pypi:, dummy:); several with --model "
+    "A --model B, or [[models]] in a settings file. Without MODEL: a small chat model, fetched on first use.",
 )
 def command(settings: Values) -> None:
     # The port first: a wrong one is told before a model is fetched and loaded.
     from inglenook.server.run import bind, run
 
-    model, engine = settings.build(ModelSettings), resolve(settings.build(EngineSettings))
+    of_each = settings.of_each_model()
+    models = [values.build(ModelSettings) for values in of_each]
+    engines = [resolve(values.build(EngineSettings)) for values in of_each]
     server = settings.build(ServerSettings)
     configure_logging(server.log_level)
     for warning in settings.warnings:
         _log.warning(warning)
     listener = bind(server)
     store, progress = ModelStore(home_folder(settings.build(StoreSettings).home)), make_progress()
-    files = store.resolve(model.model, progress=progress)
-    draft = store.resolve_draft(engine, progress=progress)
+    files = [store.resolve(model.model, progress=progress) for model in models]
+    drafts = [store.resolve_draft(engine, progress=progress) for engine in engines]
 
-    from inglenook.backends.local import load_local_backend
-    from inglenook.gateway.names import parse_aliases
+    from inglenook.backends.load import WantedModel, load_backends
+    from inglenook.gateway.names import check_aliases, check_names, parse_aliases
     from inglenook.gateway.router import Router
     from inglenook.server.app import create_app
 
-    print_rows([("inglenook", __version__), ("source", files.source)])
-    backend = load_local_backend(files, model, engine, draft=draft, on_plan=lambda plan: _print_plan(plan, engine))
-    if backend.generation.sampling:
-        print_rows([("sampling", f"{backend.generation.describe()}, where a request leaves it open")])
-    name = backend.models()[0].name
-    router = Router([backend], aliases=parse_aliases(server.alias), any_model=server.any_model)
+    wanted = [WantedModel(*one) for one in zip(files, models, engines, drafts, strict=True)]
+    aliases = parse_aliases(server.alias)
+    check_aliases(aliases, check_names(one.names for one in wanted))
+    print_rows([("inglenook", __version__), *(("source", one.source) for one in files)])
+    backends = load_backends(wanted, on_plan=_print_plan, on_loaded=_print_sampling)
+    router = Router(backends, aliases=aliases, any_model=server.any_model)
     app = create_app(router, server, version=__version__)
-    run(app, server, listener=listener, on_ready=lambda url: _print_ready(url, name, server))
+    run(app, server, listener=listener, on_ready=lambda url: _print_ready(url, router, server))
 
 
 def _print_plan(plan: Plan, engine: EngineSettings) -> None:
@@ -76,11 +82,20 @@ def _default_isa() -> str:
     return default_isa()
 
 
-def _print_ready(url: str, model: str, server: ServerSettings) -> None:
+def _print_sampling(backend: Backend) -> None:
+    generation: GenerationConfig | None = getattr(backend, "generation", None)
+    if generation is not None and generation.sampling:
+        print_rows([("sampling", f"{generation.describe()}, where a request leaves it open")])
+
+
+def _print_ready(url: str, router: Router, server: ServerSettings) -> None:
     if not server.api_key and not _is_loopback(server.host):
         note(f"Warning: anyone who can reach {url} can use this server. Set --api-key, or --host 127.0.0.1.")
     key = ' -H "Authorization: Bearer $KEY"' if server.api_key else ""
     print_rows([("ready", f"{url}  after {_process_age_s():.1f} s")])
+    model = router.resolve("")
+    if len(router.models()) > 1:
+        print_rows([("models", ", ".join(card.name for card in router.models()))])
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hi"}}]}}'
     print(f"\nTry: curl {url}/v1/chat/completions{key} \\\n  -d '{body}'\n", flush=True)
 

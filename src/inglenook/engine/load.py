@@ -16,10 +16,11 @@ from inglenook.engine.budget import StepBudget
 from inglenook.engine.engine import Engine, Runner
 from inglenook.engine.kv_cache import BlockPool
 from inglenook.engine.loading import LoadingModel
-from inglenook.engine.memory import available_memory
+from inglenook.engine.memory import AvailableMemory, available_memory
 from inglenook.engine.open_model import open_model
 from inglenook.engine.plan import DraftNeeds, MemoryNeeds, Plan, make_plan
 from inglenook.engine.scheduler import Scheduler
+from inglenook.engine.sharing import Claim
 from inglenook.errors import ConfigError
 from inglenook.models.registry import ModelConfig
 from inglenook.ops.program import Program
@@ -58,13 +59,15 @@ def load_engine(
     engine: EngineSettings,
     *,
     draft_path: Path | None = None,
+    available: AvailableMemory | None = None,
     on_plan: Callable[[Plan], None] | None = None,
     instrument: Callable[[ModelRunner], Runner] | None = None,
 ) -> LoadedEngine:
     """Load the model at `path` (None: random weights, model.model is "dummy:SHAPE") and start its engine.
 
-    `draft_path` is the same for the draft model, where engine.speculative_config names one. `on_plan` is called before
-    anything large is allocated; `instrument` may put something that watches in the runner's place.
+    `draft_path` is the same for the draft model, where engine.speculative_config names one. `available` is what it may
+    take, where that isn't all there is. `on_plan` is called before anything large is allocated; `instrument` may put
+    something that watches in the runner's place.
     Raises CheckpointError, UnsupportedModelError, ConfigError or OutOfMemoryError.
     """
     engine = resolve(engine)
@@ -72,7 +75,7 @@ def load_engine(
         target = _open_target(path, model, engine, opened)
         assert isinstance(target.config, ModelConfig)
         draft = _open_draft(draft_path, target, opened) if engine.speculative_config.model is not None else None
-        plan = _plan(target, draft)
+        plan = _plan(target, draft, available or available_memory())
         kept_weights = target.kept_weights()
         if on_plan is not None:
             on_plan(plan)
@@ -98,6 +101,18 @@ def load_engine(
         None if draft is None else draft.checkpoint,
         draft_model,
     )
+
+
+def read_claim(
+    path: Path | None, model: ModelSettings, engine: EngineSettings, *, draft_path: Path | None = None
+) -> Claim:
+    """What load_engine would ask of the memory. Only headers are read; raises as it does."""
+    engine = resolve(engine)
+    with ExitStack() as opened:
+        target = _open_target(path, model, engine, opened)
+        draft = _open_draft(draft_path, target, opened) if engine.speculative_config.model is not None else None
+        needs = _needs(target, draft)
+    return Claim(model.model, engine, needs, model.max_model_len, target.config.max_position)
 
 
 # --- opening ----------------------------------------------------------------------------------------
@@ -138,8 +153,7 @@ def _max_speculative_rows(engine: EngineSettings) -> int:
 # --- planning and packing ---------------------------------------------------------------------------
 
 
-def _plan(target: LoadingModel, draft: LoadingModel | None) -> Plan:
-    """Raises ConfigError or OutOfMemoryError, with what would fit."""
+def _needs(target: LoadingModel, draft: LoadingModel | None) -> MemoryNeeds:
     target.check_quantization()
     weights = target.weight_bytes(target.model.quantization)
     smaller = {name: size for name in QUANTIZATIONS if (size := target.weight_bytes(name)) < weights}
@@ -147,10 +161,15 @@ def _plan(target: LoadingModel, draft: LoadingModel | None) -> Plan:
     if draft is not None:
         draft_weights = draft.weight_bytes(draft.model.quantization)
         draft_needs = DraftNeeds(draft.name, draft_weights, draft.activation_bytes(), draft.kv_per_block)
+    return MemoryNeeds(weights, target.activation_bytes(), target.kv_per_block, smaller, draft_needs)
+
+
+def _plan(target: LoadingModel, draft: LoadingModel | None, available: AvailableMemory) -> Plan:
+    """Raises ConfigError or OutOfMemoryError, with what would fit."""
     return make_plan(
         target.engine,
-        MemoryNeeds(weights, target.activation_bytes(), target.kv_per_block, smaller, draft_needs),
-        available_memory(),
+        _needs(target, draft),
+        available,
         max_model_len=target.model.max_model_len,
         model_max_len=target.config.max_position,
         model=target.name,

@@ -138,7 +138,7 @@ def make_plan(
             f"Give at most {model_max_len}, or leave it out.",
             param="max_model_len",
         )
-    budget = _Budget(needs, available, settings.block_size)
+    budget = Budget(needs, available, settings.block_size)
     if settings.kv_cache_memory_bytes is not None:
         context, num_blocks = _fit_given_cache(budget, settings.kv_cache_memory_bytes, max_model_len, model_max_len)
     else:
@@ -162,7 +162,9 @@ def make_plan(
 
 
 @dataclass(frozen=True)
-class _Budget:
+class Budget:
+    """What a model needs beside what there is."""
+
     needs: MemoryNeeds
     available: AvailableMemory
     block_size: int
@@ -217,7 +219,7 @@ class _Budget:
 
 
 def _fit_given_cache(
-    budget: _Budget, cache_bytes: int, max_model_len: int | None, model_max_len: int
+    budget: Budget, cache_bytes: int, max_model_len: int | None, model_max_len: int
 ) -> tuple[int, int]:
     """Context and blocks where the size of the cache is given."""
     num_blocks = budget.blocks_in(cache_bytes)
@@ -239,7 +241,7 @@ def _fit_given_cache(
     return max_model_len or min(model_max_len, num_tokens), num_blocks
 
 
-def _fit_context(budget: _Budget, max_model_len: int | None, model_max_len: int) -> int:
+def _fit_context(budget: Budget, max_model_len: int | None, model_max_len: int) -> int:
     if max_model_len is not None:
         if budget.cache_bytes(max_model_len) > budget.room:
             raise budget.refuse(f"A context of {max_model_len} tokens needs", budget.cache_bytes(max_model_len))
@@ -252,7 +254,7 @@ def _fit_context(budget: _Budget, max_model_len: int | None, model_max_len: int)
     return context
 
 
-def _choose_num_blocks(budget: _Budget, context: int, max_num_seqs: int) -> int:
+def _choose_num_blocks(budget: Budget, context: int, max_num_seqs: int) -> int:
     wanted = budget.blocks_for(max_num_seqs * min(context, TOKENS_PER_SEQUENCE))
     return max(budget.blocks_for(context), min(wanted, budget.blocks_in(budget.room * CACHE_SHARE)))
 

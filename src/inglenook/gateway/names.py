@@ -95,16 +95,17 @@ def check_aliases(aliases: Mapping[str, str], names: Iterable[str]) -> None:
             raise ConfigError(f"alias: {name} means {target}, which isn't served. Models: {there}.", param="alias")
 
 
-def check_names(names: Sequence[Sequence[str]]) -> None:
-    """`names` has those of each model. Raise ConfigError where two models would go by the same."""
-    seen: set[str] = set()
-    for of_one in names:
-        taken = seen.intersection(of_one)
+def check_names(names_of_models: Iterable[Sequence[str]]) -> list[str]:
+    """All names, of one model after another. Raises ConfigError where two models would go by the same."""
+    seen: list[str] = []
+    for names in names_of_models:
+        taken = [name for name in names if name in seen]
         if taken:
             raise ConfigError(
-                f"Two models would be served as {min(taken)}. Give each a served_model_name of its own in the settings "
+                f"Two models would be served as {taken[0]}. Give each a served_model_name of its own in the settings "
                 "file's [[models]]; --served-model-name is for a server of one model, and --alias NAME=MODEL gives "
                 "further names.",
                 param="served_model_name",
             )
-        seen.update(of_one)
+        seen += names
+    return seen

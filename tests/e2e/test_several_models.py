@@ -1,0 +1,77 @@
+"""The settings file of docs/models.md, served in a process: two engines, their names, their memory, their end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from fixtures.server_process import Server, start_server
+
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+QUESTION = [{"role": "user", "content": "Count to five."}]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    [text] = re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    file = tmp_path_factory.mktemp("settings") / "models.toml"
+    file.write_text(text)
+    server = start_server("--config", str(file), "--threads", "2")
+    yield server
+    assert server.stop() == 0
+    assert not [line for line in server.output if "Traceback" in line]
+
+
+def answer(server: Server, model: str, **options: object) -> openai.types.chat.ChatCompletion:
+    client = server.client()
+    return client.chat.completions.create(  # type: ignore[call-overload, no-any-return]
+        model=model, messages=QUESTION, max_tokens=12, temperature=0, **options
+    )
+
+
+def test_names(server: Server) -> None:
+    listed = {model.id: model for model in server.client().models.list()}
+    assert list(listed) == ["smollm2:135m", "noise", "gpt-3.5-turbo"]
+    assert listed["smollm2:135m"].max_model_len == 4096  # type: ignore[attr-defined]
+    own = answer(server, "smollm2:135m")
+    for name in ("gpt-3.5-turbo", "default", "NotRequired"):
+        other = answer(server, name)
+        assert other.model == name
+        assert other.choices[0].message.content == own.choices[0].message.content
+    assert answer(server, "noise").choices[0].message.content != own.choices[0].message.content
+    with pytest.raises(openai.NotFoundError, match=re.escape("smollm2:135m, noise, gpt-3.5-turbo")):
+        answer(server, "gpt-4")
+
+
+def test_the_same_tokens_beside_a_busy_neighbour(server: Server) -> None:
+    alone = {name: answer(server, name).choices[0].message.content for name in ("smollm2:135m", "noise")}
+    with ThreadPoolExecutor(8) as pool:
+        names = list(alone) * 8
+        texts = list(pool.map(lambda name: answer(server, name).choices[0].message.content, names))
+    assert texts == [alone[name] for name in names]
+    server.wait_until_idle()
+
+
+def test_metrics_by_model(server: Server) -> None:
+    before = httpx.get(f"{server.url}/metrics").text
+    assert answer(server, "gpt-3.5-turbo").usage is not None
+    after = httpx.get(f"{server.url}/metrics").text
+
+    def tokens(text: str, name: str) -> float:
+        [value] = re.findall(rf'^inglenook:generation_tokens_total{{model_name="{name}"}} (.*)$', text, re.MULTILINE)
+        return float(value)
+
+    assert tokens(after, "smollm2:135m") > tokens(before, "smollm2:135m")
+    assert tokens(after, "noise") == tokens(before, "noise")
+
+
+def test_plans_are_printed_for_each(server: Server) -> None:
+    text = "".join(server.output)
+    assert len(re.findall(r"its share of the .* (free|left)", text)) == 2
+    assert re.search(r"key-value cache +256\.0 MiB|key-value cache +25[0-6]\.\d MiB", text)
