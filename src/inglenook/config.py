@@ -142,6 +142,7 @@ class ServerSettings:
     shutdown_grace_s: float = setting(
         10.0, "Seconds that running requests get to end when the server stops.", minimum=0
     )
+    usage_details: bool = setting(True, "Nested objects in usage; some clients (AgentScope 0.0) can't take them.")
     max_body_mib: int = setting(64, "Largest request body, MiB.", minimum=1)
     log_level: Literal["debug", "info", "warning", "error"] = setting("info", "What is logged.")
 

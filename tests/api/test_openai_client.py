@@ -134,8 +134,8 @@ def test_error_classes(client: openai.OpenAI) -> None:
         client.chat.completions.create(model="tiny", messages=QUESTION, temperature=3)
     assert bad.value.param == "temperature"
     with pytest.raises(openai.BadRequestError) as unsupported:
-        client.chat.completions.create(model="tiny", messages=QUESTION, service_tier="flex")
-    assert (unsupported.value.param, unsupported.value.code) == ("service_tier", "unsupported_parameter")
+        client.chat.completions.create(model="tiny", messages=QUESTION, verbosity="low")
+    assert (unsupported.value.param, unsupported.value.code) == ("verbosity", "unsupported_parameter")
 
 
 def test_keys(backend: ScriptedBackend, listen: Callable[[Starlette], str]) -> None:

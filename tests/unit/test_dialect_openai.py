@@ -47,7 +47,7 @@ def test_defaults() -> None:
     parsed = chat()
     left_open = {"model_defaulted": MODEL_DEFAULTED}
     assert parsed.request == ChatRequest("id-1", "", SamplingParams(), messages=(Message("user", "Hi"),), **left_open)
-    assert (parsed.stream, parsed.include_usage, parsed.unknown_fields) == (False, False, ())
+    assert (parsed.stream, parsed.wanted.usage, parsed.unknown_fields) == (False, False, ())
     sampling = SamplingParams(max_tokens=16)
     assert completion().request == CompletionRequest("id-1", "", sampling, prompts=("x",), **left_open)
 
@@ -134,6 +134,52 @@ def test_max_completion_tokens_wins() -> None:
     assert completion(max_tokens=0, echo=True).request.sampling.max_tokens == 0
 
 
+@pytest.mark.parametrize(
+    ("other", "ours"),
+    [
+        ({"repeat_penalty": 1.5}, {"repetition_penalty": 1.5}),
+        ({"repeat_penalty": 1.5, "repetition_penalty": 1.5}, {"repetition_penalty": 1.5}),
+        ({"repeat_penalty": 1.5, "repeat_last_n": -1}, {"repetition_penalty": 1.5}),
+        ({"repeat_last_n": 64}, {}),
+        ({"no_stop_trim": True}, {"include_stop_str_in_output": True}),
+        ({"n_predict": 7}, {"max_tokens": 7}),
+        ({"max_new_tokens": 7}, {"max_tokens": 7}),
+        ({"return_tokens": True}, {"return_token_ids": True}),
+        ({"n_keep": -1}, {}),
+    ],
+)
+def test_names_of_other_servers(other: dict[str, Any], ours: dict[str, Any]) -> None:
+    assert chat(**other) == chat(**ours)
+    assert completion(**other) == completion(**ours)
+
+
+def test_no_limit_in_llama_cpp() -> None:
+    assert chat(n_predict=-1).request.sampling.max_tokens is None
+    assert completion(n_predict=-1).request.sampling.max_tokens is None
+
+
+def test_ids_that_clients_choose() -> None:
+    def answer_id(**fields: Any) -> str:
+        return parse_chat(json.dumps({"messages": [USER], **fields}).encode(), "chatcmpl-1").answer_id
+
+    assert answer_id() == "chatcmpl-1"
+    assert answer_id(rid="mine") == "mine"
+    assert answer_id(request_id="mine") == answer_id(request_id="chatcmpl-mine") == "chatcmpl-mine"
+    assert chat(request_id="mine").request.request_id == "id-1", "two that run may have one name"
+
+
+def test_usage_in_streams() -> None:
+    def wanted(**options: Any) -> tuple[bool, bool]:
+        parsed = chat(stream=True, stream_options=options).wanted
+        return parsed.usage, parsed.continuous_usage
+
+    assert wanted() == (False, False)
+    assert wanted(include_usage=True) == (True, False)
+    assert wanted(continuous_usage_stats=True) == (True, True)
+    assert wanted(include_usage=True, continuous_usage_stats=True) == (True, True)
+    assert wanted(include_usage=False, continuous_usage_stats=True) == (False, False)
+
+
 def test_numbers_may_be_written_either_way() -> None:
     assert chat(max_tokens=8.0, temperature=1).request.sampling == SamplingParams(max_tokens=8, temperature=1.0)
 
@@ -180,11 +226,15 @@ def test_numbers_may_be_written_either_way() -> None:
         ({"stream_options": {}}, "stream_options", "stream is true"),
         ({"stream": True, "stream_options": []}, "stream_options", "expected an object"),
         ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage", "boolean"),
-        (
-            {"stream": True, "stream_options": {"continuous_usage_stats": True}},
-            "stream_options.continuous_usage_stats",
-            "not supported",
-        ),
+        ({"max_tokens": 5, "n_predict": 6}, "n_predict", "two names of one field"),
+        ({"max_tokens": 5, "n_predict": -1}, "n_predict", "two names of one field"),
+        ({"repetition_penalty": 1, "repeat_penalty": 1.5}, "repeat_penalty", "two names of one field"),
+        ({"repeat_penalty": 1.5, "repeat_last_n": 64}, "repeat_last_n", "all tokens"),
+        ({"frequency_penalty": 1, "repeat_last_n": 0}, "repeat_last_n", "all tokens"),
+        ({"request_id": "a b"}, "request_id", "printable ASCII"),
+        ({"rid": "x" * 129}, "rid", "printable ASCII"),
+        ({"service_tier": "fast"}, "service_tier", "must be one of auto, default"),
+        ({"timings_per_token": 1}, "timings_per_token", "boolean"),
         ({"model": 5}, "model", "expected a string"),
         ({"messages": None}, "messages", "missing"),
         ({"messages": []}, "messages", "empty"),
@@ -301,7 +351,10 @@ def test_logprobs() -> None:
     assert chat(logprobs=True, top_logprobs=3).request.sampling.logprobs == 3
     assert chat(logprobs=False, top_logprobs=0).request.sampling.logprobs is None
     assert completion(logprobs=0).request.sampling.logprobs == 0
-    assert (completion(logprobs=0).has_logprobs, completion().has_logprobs) == (True, False)
+    assert (completion(logprobs=0).wanted.logprobs, completion().wanted.logprobs) == (True, False)
+    assert chat(n_probs=3).request == chat(logprobs=True, top_logprobs=3).request
+    assert chat(n_probs=0).request == chat().request
+    assert completion(n_probs=3).request == completion(logprobs=3).request
     with pytest.raises(InvalidRequestError, match="between 0 and 20"):
         completion(logprobs=21)
 
@@ -376,7 +429,7 @@ def test_unknown_fields_are_kept_for_the_header() -> None:
     options = {"include_usage": True, "include_obfuscation": False, "z": 1}
     parsed = chat(foo=1, bar=[], stream=True, stream_options=options)
     assert parsed.unknown_fields == ("foo", "bar", "stream_options.z")
-    assert (parsed.stream, parsed.include_usage) == (True, True)
+    assert (parsed.stream, parsed.wanted.usage) == (True, True)
 
 
 def test_error_body() -> None:
@@ -391,7 +444,7 @@ def test_ids_differ() -> None:
 
 @given(texts=st.lists(st.text(), max_size=5))
 def test_stream_text_survives(texts: list[str]) -> None:
-    stream = ChatStream(AnswerHead("id", 0, "m", "f"), include_usage=False)
+    stream = ChatStream(AnswerHead("id", 0, "m", "f"))
     events = [event for text in texts for event in stream.encode(Delta(0, text))]
     assert all(b"\n" not in event for event in events)
     deltas = [json.loads(event)["choices"][0]["delta"] for event in events]

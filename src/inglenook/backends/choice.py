@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 from inglenook.backends.answer_text import AnswerText
 from inglenook.engine.request import EngineOutput, SampledToken
@@ -29,7 +30,7 @@ class Choice:
         tokenizer: Tokenizer,
         sampling: SamplingParams,
         *,
-        prompt_token_ids: tuple[int, ...] = (),
+        prompt: AnsweredPrompt = AnsweredPrompt(()),  # noqa: B008
         is_continuation: bool,
         parser: OutputParser | None = None,
         kept_ids: frozenset[int] = frozenset(),
@@ -38,7 +39,7 @@ class Choice:
         self.num_tokens = 0
         self.num_cached_tokens = 0
         self.is_finished = False
-        self._prompt_token_ids: tuple[int, ...] | None = prompt_token_ids  # None: the first delta has said it
+        self._prompt: AnsweredPrompt | None = prompt  # None: the first delta has said it
         self._tokenizer = tokenizer
         self._sampling = sampling
         detokenizer = Detokenizer(
@@ -52,6 +53,7 @@ class Choice:
         )
         self._answer = AnswerText(parser)
         self._uncounted: deque[SampledToken] = deque()  # tokens whose text isn't out yet
+        self._end_ids: tuple[int, ...] = ()  # of the token that ended it, where it doesn't show
 
     def echo(self, text: str) -> Delta:
         """The prompt's text as the first piece of the answer."""
@@ -66,6 +68,7 @@ class Choice:
             self.num_tokens += 1
             is_last = position == len(output.tokens) - 1
             if is_last and output.stop_token_id is not None and not self._sampling.include_stop_str_in_output:
+                self._end_ids = (token.token_id,)
                 break
             self._uncounted.append(token)
             piece = self._stream.push(token.token_id)
@@ -100,7 +103,8 @@ class Choice:
         parsed, tokens = self._answer.finish(text, tokens)
         if reason == "stop" and self._answer.has_whole_calls:
             reason = "tool_calls"
-        return self._delta(parsed, tokens, reason, stop_reason)
+        hidden_ids = (*(token.token_id for token in self._uncounted), *self._end_ids)
+        return replace(self._delta(parsed, tokens, reason, stop_reason), hidden_ids=hidden_ids)
 
     def _delta(
         self,
@@ -122,8 +126,8 @@ class Choice:
         )
 
     def _take_prompt(self) -> AnsweredPrompt | None:
-        token_ids, self._prompt_token_ids = self._prompt_token_ids, None
-        return None if token_ids is None else AnsweredPrompt(token_ids, self.num_cached_tokens)
+        prompt, self._prompt = self._prompt, None
+        return None if prompt is None else replace(prompt, num_cached_tokens=self.num_cached_tokens)
 
     def _logprob(self, token: SampledToken) -> TokenLogprob:
         assert token.logprob is not None

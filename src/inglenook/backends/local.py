@@ -21,7 +21,15 @@ from inglenook.config import EngineSettings, ModelSettings
 from inglenook.errors import ConfigError
 from inglenook.text.chat_template import ChatTemplate, find_template
 from inglenook.text.tokenizer import Tokenizer
-from inglenook.types import ChatRequest, CompletionRequest, Delta, ModelCard, RenderedPrompt
+from inglenook.types import (
+    AnsweredPrompt,
+    ChatRequest,
+    CompletionRequest,
+    Delta,
+    GenerateRequest,
+    ModelCard,
+    RenderedPrompt,
+)
 
 if TYPE_CHECKING:
     from inglenook.checkpoint.checkpoint import Checkpoint
@@ -131,12 +139,13 @@ class LocalBackend:
         """The deltas of every choice as they come."""
         is_long = num_characters(request) > _INLINE_CHARACTERS or needs_guide(request)
         prepared = await _inline_or_thread(is_long, lambda: self.preparer.prepare(request))
+        prompts = [self._answered(request, tuple(prompt)) for prompt in prepared.prompts]
         choices = [
             Choice(
                 index,
                 self._tokenizer,
                 r.sampling,
-                prompt_token_ids=r.prompt_token_ids,
+                prompt=prompts[index // request.num_choices],
                 is_continuation=is_continuation,
                 parser=prepared.form.make_parser(),
                 kept_ids=prepared.form.kept_ids,
@@ -168,6 +177,11 @@ class LocalBackend:
                 yield delta
                 if not open_choices:
                     return
+
+    def _answered(self, request: GenerateRequest, token_ids: tuple[int, ...]) -> AnsweredPrompt:
+        if not request.return_prompt_text:
+            return AnsweredPrompt(token_ids)
+        return AnsweredPrompt(token_ids, text=self._tokenizer.decode(token_ids, skip_special_tokens=False))
 
 
 def load_local_backend(

@@ -137,6 +137,18 @@ class Fields:
         self._read.add(key)
         return self._values.get(key)
 
+    def also(self, key: str, other: str) -> None:
+        """A value under the name `other` counts as one under `key`. Both, and different: InvalidRequestError."""
+        value, known = self.get(other), self._values.get(key)
+        if value is None:
+            return
+        if known is not None and known != value:
+            raise InvalidRequestError(
+                f"{self.name(key)} and {self.name(other)} are two names of one field, but their values differ.",
+                param=self.name(other),
+            )
+        self._values = {**self._values, key: value}
+
     def unread(self) -> dict[str, Any]:
         return {key: value for key, value in self._values.items() if key not in self._read}
 

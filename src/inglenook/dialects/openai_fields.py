@@ -28,6 +28,7 @@ WITHOUT_EFFECT = frozenset(
         "ttl",
         "timeout",
         "guided_decoding_backend",
+        "spaces_between_special_tokens",  # no tokenizer of ours puts any there
     }
 )
 
@@ -55,8 +56,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "best_of": (),  # equal to n is accepted: see openai_requests
     "use_beam_search": (),
     "length_penalty": (1,),
-    "repeat_penalty": (1,),
-    "repeat_last_n": (),
     "top_n_sigma": (-1,),
     "dynatemp_range": (0,),
     "dynatemp_exponent": (1,),
@@ -78,30 +77,18 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "vllm_xargs": (),
     "watermarking": (),
     "stop_regex": (),
-    "no_stop_trim": (),
-    "spaces_between_special_tokens": (True,),
     # limits
-    "n_predict": (-1,),
-    "n_keep": (0,),
+    "n_keep": (0, -1),
     # what the answer holds
     "prompt_logprobs": (),
     "logprob_token_ids": (),
-    "n_probs": (0,),
     "post_sampling_probs": (),
-    "return_token_ids": (),
-    "return_tokens": (),
-    "return_tokens_as_token_ids": (),
-    "return_prompt_text": (),
     "return_hidden_states": (),
     "return_cached_tokens_details": (),
     "return_progress": (),
-    "timings_per_token": (),
     "response_fields": (),
     # who serves it, and with what
-    "request_id": (),
-    "rid": (),
     "extra_key": (),
-    "service_tier": ("auto", "default"),
     "lora": (),
     "lora_path": (),
     "kv_transfer_params": (),
@@ -129,15 +116,6 @@ CHAT_ONLY: Mapping[str, tuple[Any, ...]] = {
 
 _NEUTRAL = {**REFUSED, **CHAT_ONLY}
 
-_INSTEAD = {
-    "repeat_penalty": "Use repetition_penalty.",
-    "n_predict": "Use max_tokens.",
-    "no_stop_trim": "Use include_stop_str_in_output.",
-    "n_probs": "Use logprobs and top_logprobs.",
-    "request_id": "Send the header x-request-id.",
-    "rid": "Send the header x-request-id.",
-}
-
 
 def refuse_or_report(unread: Mapping[str, Any]) -> tuple[str, ...]:
     """Sort the fields that a parser didn't read: returns the names that nobody knows.
@@ -164,5 +142,4 @@ def asks_for_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
 def unsupported(name: str) -> UnsupportedParameterError:
     if name in CHAT_ONLY:
         return UnsupportedParameterError(f"{name} is a field of chat requests only. Leave it out.", param=name)
-    advice = _INSTEAD.get(name, "Leave it out.")
-    return UnsupportedParameterError(f"{name} is known to this server but not supported yet. {advice}", param=name)
+    return UnsupportedParameterError(f"{name} is known to this server but not supported yet. Leave it out.", param=name)

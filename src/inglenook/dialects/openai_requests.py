@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from inglenook.dialects.json_fields import Fields, as_token_id, decode_object, expected
 from inglenook.dialects.openai_constraints import parse_constraint, parse_repair
 from inglenook.dialects.openai_fields import refuse_or_report, unsupported
 from inglenook.dialects.openai_messages import parse_documents, parse_messages
+from inglenook.dialects.openai_names import (
+    check_penalty_window,
+    read_answer_id,
+    read_max_tokens,
+    take_other_names,
+)
 from inglenook.dialects.openai_reasoning import parse_reasoning
 from inglenook.dialects.openai_sampling import extra_sampling, parse_cache_salt
 from inglenook.dialects.openai_tools import CallForm, parse_tool_use
+from inglenook.dialects.openai_wanted import Wanted, parse_wanted
 from inglenook.dialects.truncation import parse_truncation
 from inglenook.errors import InvalidRequestError
 from inglenook.types import (
@@ -34,17 +41,17 @@ RequestT = TypeVar("RequestT", bound=GenerateRequest)
 
 @dataclass(frozen=True)
 class Parsed(Generic[RequestT]):
-    """A request with what concerns only its answer's form. `unknown_fields` goes into a response header."""
+    """A request with what concerns only its answer's form. `unknown_fields` goes into a response header.
+
+    `answer_id` is what the client asked for, or the request's.
+    """
 
     request: RequestT
+    answer_id: str
     stream: bool
-    include_usage: bool
+    wanted: Wanted
     unknown_fields: tuple[str, ...]
     call_form: CallForm = CallForm()
-
-    @property
-    def has_logprobs(self) -> bool:
-        return self.request.sampling.logprobs is not None
 
 
 def parse_chat(body: bytes, request_id: str) -> Parsed[ChatRequest]:
@@ -54,13 +61,14 @@ def parse_chat(body: bytes, request_id: str) -> Parsed[ChatRequest]:
 
 def read_chat(fields: Fields, request_id: str) -> Parsed[ChatRequest]:
     """Fields that were read before are the caller's affair."""
+    take_other_names(fields)
     continues = fields.boolean("continue_final_message", False)
     opens_turn = fields.boolean("add_generation_prompt", not continues)
     if continues and opens_turn:
         raise InvalidRequestError(
             "continue_final_message and add_generation_prompt exclude each other.", param="add_generation_prompt"
         )
-    max_tokens = fields.integer("max_completion_tokens", fields.integer("max_tokens", None))
+    max_tokens = fields.integer("max_completion_tokens", read_max_tokens(fields, None))
     if max_tokens is not None and max_tokens < 1:
         name = "max_tokens" if fields.get("max_completion_tokens") is None else "max_completion_tokens"
         raise InvalidRequestError(f"{name} is {max_tokens}; it must be at least 1.", param=name)
@@ -95,14 +103,15 @@ def parse_completion(body: bytes, request_id: str) -> Parsed[CompletionRequest]:
 
 def read_completion(fields: Fields, request_id: str) -> Parsed[CompletionRequest]:
     """As `read_chat`."""
-    logprobs = fields.integer("logprobs", None)
+    take_other_names(fields)
+    logprobs = fields.integer("logprobs", fields.integer("n_probs", 0) or None)
     num_choices = _num_choices(fields)
     if fields.integer("best_of", num_choices) != num_choices:
         raise unsupported("best_of")
     request = CompletionRequest(
         request_id=request_id,
         model=fields.string("model", ""),
-        sampling=_sampling(fields, fields.integer("max_tokens", COMPLETION_MAX_TOKENS), logprobs),
+        sampling=_sampling(fields, read_max_tokens(fields, COMPLETION_MAX_TOKENS), logprobs),
         num_choices=num_choices,
         priority=fields.integer("priority", 0),
         model_defaulted=_model_defaulted(fields),
@@ -119,15 +128,11 @@ def read_completion(fields: Fields, request_id: str) -> Parsed[CompletionRequest
 
 def _parsed(fields: Fields, request: RequestT, call_form: CallForm) -> Parsed[RequestT]:
     stream = fields.boolean("stream", False)
-    options = Fields(fields.object("stream_options"), "stream_options.")
-    if fields.get("stream_options") is not None and not stream:
-        raise InvalidRequestError("stream_options is only allowed where stream is true.", param="stream_options")
-    include_usage = options.boolean("include_usage", False)
-    if options.boolean("continuous_usage_stats", False):
-        raise unsupported("stream_options.continuous_usage_stats")
-    options.get("include_obfuscation")  # padding against traffic analysis: of no use without TLS, which isn't ours
-    unknown = refuse_or_report(fields.unread()) + tuple(options.name(key) for key in options.unread())
-    return Parsed(request, stream, include_usage, unknown, call_form)
+    wanted, unknown = parse_wanted(fields, logprobs=request.sampling.logprobs is not None)
+    request = replace(request, return_prompt_text=wanted.prompt_text)
+    check_penalty_window(fields, request.sampling)
+    answer_id = read_answer_id(fields, request.request_id)
+    return Parsed(request, answer_id, stream, wanted, refuse_or_report(fields.unread()) + unknown, call_form)
 
 
 def _num_choices(fields: Fields) -> int:
@@ -138,8 +143,9 @@ def _num_choices(fields: Fields) -> int:
 
 
 def _chat_logprobs(fields: Fields) -> int | None:
-    is_wanted = fields.boolean("logprobs", False)
-    num_top = fields.integer("top_logprobs", 0)
+    num_probs = fields.integer("n_probs", 0)  # llama.cpp's name for both in one
+    is_wanted = fields.boolean("logprobs", num_probs > 0)
+    num_top = fields.integer("top_logprobs", num_probs)
     if not 0 <= num_top <= MAX_LOGPROBS:
         raise InvalidRequestError(
             f"top_logprobs is {num_top}; it must be between 0 and {MAX_LOGPROBS}.", param="top_logprobs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
@@ -19,7 +20,21 @@ class UsageBody(Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    prompt_tokens_details: PromptTokensDetails
+    prompt_tokens_details: PromptTokensDetails | UnsetType = UNSET
+
+
+class TimingsBody(Struct):
+    """llama.cpp's: tokens of the prompt from the cache, computed, generated; times of the two latter."""
+
+    cache_n: int
+    prompt_n: int
+    prompt_ms: float
+    prompt_per_token_ms: float
+    prompt_per_second: float
+    predicted_n: int
+    predicted_ms: float
+    predicted_per_token_ms: float
+    predicted_per_second: float
 
 
 class ErrorDetail(Struct):
@@ -107,6 +122,7 @@ class ChatChoice(Struct):
     logprobs: ChatLogprobs | None
     finish_reason: str | None
     stop_reason: str | int | None
+    token_ids: Sequence[int] | UnsetType = UNSET
 
 
 class ChatCompletion(Struct):
@@ -117,7 +133,11 @@ class ChatCompletion(Struct):
     system_fingerprint: str
     choices: list[ChatChoice]
     usage: UsageBody
+    service_tier: str | UnsetType = UNSET
     warnings: list[str] | UnsetType = UNSET
+    prompt_token_ids: Sequence[int] | UnsetType = UNSET
+    prompt_text: str | UnsetType = UNSET
+    timings: TimingsBody | UnsetType = UNSET
 
 
 class ChatDelta(Struct):
@@ -135,6 +155,7 @@ class ChatChunkChoice(Struct):
     logprobs: ChatLogprobs | None = None
     finish_reason: str | None = None
     stop_reason: str | int | UnsetType | None = UNSET
+    token_ids: Sequence[int] | UnsetType = UNSET
 
 
 class ChatChunk(Struct):
@@ -145,7 +166,11 @@ class ChatChunk(Struct):
     system_fingerprint: str
     choices: list[ChatChunkChoice]
     usage: UsageBody | UnsetType | None = UNSET
+    service_tier: str | UnsetType = UNSET
     warnings: list[str] | UnsetType = UNSET
+    timings: TimingsBody | UnsetType = UNSET
+    prompt_token_ids: Sequence[int] | UnsetType = UNSET
+    prompt_text: str | UnsetType = UNSET
 
 
 # --- completions ----------------------------------------------------------------------------------
@@ -164,6 +189,9 @@ class CompletionChoice(Struct):
     logprobs: CompletionLogprobs | None = None
     finish_reason: str | None = None
     stop_reason: str | int | UnsetType | None = UNSET
+    prompt_token_ids: Sequence[int] | UnsetType = UNSET
+    prompt_text: str | UnsetType = UNSET
+    token_ids: Sequence[int] | UnsetType = UNSET
 
 
 class Completion(Struct):
@@ -176,4 +204,6 @@ class Completion(Struct):
     system_fingerprint: str
     choices: list[CompletionChoice]
     usage: UsageBody | UnsetType | None = UNSET
+    service_tier: str | UnsetType = UNSET
     warnings: list[str] | UnsetType = UNSET
+    timings: TimingsBody | UnsetType = UNSET

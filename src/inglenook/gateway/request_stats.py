@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inglenook.types import Delta
+from inglenook.types import Delta, Timings
 
 # Upper bounds in seconds, those of vLLM, so that its dashboards fit.
 FIRST_TOKEN_BOUNDS = (
@@ -54,6 +54,7 @@ class RequestTimer:
         self._stats = stats
         self._start_s = now_s
         self._last_token_s: dict[int, float] = {}  # by choice
+        self._first_token_s: float | None = None
         self._num_tokens = 0
         self._has_usage = False
         stats.num_running += 1
@@ -66,7 +67,8 @@ class RequestTimer:
             last_s = self._last_token_s.get(delta.index)
             if last_s is not None:
                 stats.inter_token_s.observe((now_s - last_s) / num_tokens, num_tokens)
-            elif not self._last_token_s:
+            elif self._first_token_s is None:
+                self._first_token_s = now_s
                 stats.first_token_s.observe(now_s - self._start_s)
             self._last_token_s[delta.index] = now_s
         if delta.finish_reason is not None:
@@ -75,6 +77,10 @@ class RequestTimer:
             self._has_usage = True
             stats.num_prompt_tokens += delta.usage.prompt_tokens
             stats.num_generation_tokens += delta.usage.completion_tokens
+
+    def timings(self, now_s: float) -> Timings:
+        first_s = now_s if self._first_token_s is None else self._first_token_s
+        return Timings(first_s - self._start_s, now_s - first_s)
 
     def end(self, now_s: float, *, failure: str | None) -> None:
         """`failure` is abort or error; None for a request that came to its end."""

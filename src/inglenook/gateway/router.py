@@ -162,8 +162,9 @@ async def _follow(deltas: AsyncIterator[Delta], stats: RequestStats) -> AsyncGen
     failure: str | None = "abort"  # what it is where neither of the lines below is reached: closed or cancelled
     try:
         async for delta in deltas:
-            timer.see(delta, time.perf_counter())
-            yield delta
+            now_s = time.perf_counter()
+            timer.see(delta, now_s)
+            yield delta if delta.usage is None else replace(delta, timings=timer.timings(now_s))
         failure = None
     except Exception:
         failure = "error"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 FinishReason = Literal["stop", "length", "tool_calls"]
@@ -72,10 +72,19 @@ def joined_calls(pieces: Iterable[ToolCallDelta]) -> list[ToolCall]:
 
 @dataclass(frozen=True)
 class AnsweredPrompt:
-    """What a choice continues."""
+    """What a choice continues. `text`: with special tokens, where the request asked for it."""
 
     token_ids: tuple[int, ...]
     num_cached_tokens: int = 0  # that the prefix cache supplied
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Timings:
+    """How long an answer took: to its first token, waiting included, and from there to its last."""
+
+    prompt_s: float
+    generation_s: float
 
 
 @dataclass(frozen=True)
@@ -84,9 +93,10 @@ class Delta:
 
     `text` is the answer's content; the model's thinking and its tool calls are apart from it.
     The last piece of a choice has `finish_reason`; the last piece of all has `usage`, the sum over choices.
+    `token_ids` are of the text; `hidden_ids` were generated too and show nowhere: what ended the choice.
     `stop_reason` says which stop string or stop token ended it (None for the model's own end of text).
     `warnings` say what was changed in the request so that it could be served; they come with the first piece.
-    The first piece of a choice has `prompt`.
+    The first piece of a choice has `prompt`. The router adds `timings` to the one with `usage`.
     """
 
     index: int = 0
@@ -100,3 +110,5 @@ class Delta:
     reasoning: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
     prompt: AnsweredPrompt | None = None
+    hidden_ids: tuple[int, ...] = ()
+    timings: Timings | None = field(default=None, compare=False)

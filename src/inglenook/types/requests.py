@@ -16,7 +16,7 @@ MAX_CHOICES = 128
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """What the two requests below share. `request_id` is the id that the client sees.
+    """What the two requests below share. `request_id` is unique among those that run.
 
     `model_defaulted` names the fields of `sampling` that the client left to the model: of MODEL_DEFAULTED at most.
     `received` is when it came in, time.monotonic(). Requests with different values of `cache_salt` share no cached
@@ -39,6 +39,7 @@ class GenerateRequest:
     truncation_side: TruncationSide = "left"
     cache_salt: str = ""
     received: float = field(default_factory=time.monotonic, compare=False)
+    return_prompt_text: bool = False  # with the token ids of AnsweredPrompt
 
 
 @dataclass(frozen=True)

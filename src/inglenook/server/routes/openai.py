@@ -60,10 +60,8 @@ async def _respond(
     whole: Callable[..., bytes],
 ) -> Response:
     if parsed.stream:
-        encoder = stream(head, include_usage=parsed.include_usage)
-        return stream_response(request, deltas, encoder, warnings=head.warnings)
-    encode = partial(whole, head, has_logprobs=parsed.has_logprobs)
-    return await whole_response(request, deltas, encode, warnings=head.warnings)
+        return stream_response(request, deltas, stream(head), warnings=head.warnings)
+    return await whole_response(request, deltas, partial(whole, head), warnings=head.warnings)
 
 
 def named_by_path(request: Request, parsed: Parsed[RequestT]) -> Parsed[RequestT]:
@@ -75,8 +73,15 @@ def named_by_path(request: Request, parsed: Parsed[RequestT]) -> Parsed[RequestT
 def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
     model = state.router.resolve(parsed.request.model)
     asked = parsed.request.model or model  # clients look for the name that they sent
-    warnings = unknown_fields_warning(parsed.unknown_fields)
-    return openai.AnswerHead(parsed.request.request_id, int(time.time()), asked, f"inglenook-{state.version}", warnings)
+    return openai.AnswerHead(
+        parsed.answer_id,
+        int(time.time()),
+        asked,
+        f"inglenook-{state.version}",
+        unknown_fields_warning(parsed.unknown_fields),
+        replace(parsed.wanted, usage_details=state.settings.usage_details),
+        parsed.request.num_choices,
+    )
 
 
 _EVENTS = "text/event-stream"
