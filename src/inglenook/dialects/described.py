@@ -43,6 +43,7 @@ def request_schema(
         recorder = _Recorder(example)
         read(recorder)
         properties |= recorder.properties
+        properties |= {other: properties[key] for other, key in recorder.other_names.items() if key in properties}
     unread = known.keys() - properties.keys()
     assert not unread, f"nobody reads {sorted(unread)}"
     properties |= {name: dict(known[name]) for name in properties if name in known}
@@ -67,6 +68,11 @@ class _Recorder(Fields):
     def __init__(self, values: Mapping[str, Any]) -> None:
         super().__init__(values)
         self.properties: dict[str, Any] = {}
+        self.other_names: dict[str, str] = {}
+
+    def also(self, key: str, other: str) -> None:
+        self.other_names[other] = key
+        super().also(key, other)
 
     def get(self, key: str) -> Any:
         self.properties.setdefault(key, {})

@@ -67,7 +67,9 @@ SHARED: Mapping[str, Schema] = {
             structural_tag=_one_of(_TEXT, _OBJECT),
         )
     ),
-    "stream_options": _one_of(_object(include_usage=_one_of({"type": "boolean"}))),
+    "stream_options": _one_of(
+        _object(include_usage=_one_of({"type": "boolean"}), continuous_usage_stats=_one_of({"type": "boolean"}))
+    ),
 }
 CHAT: Mapping[str, Schema] = {
     **SHARED,
