@@ -12,15 +12,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from inglenook.config import EngineSettings, ModelSettings, resolve
-from inglenook.errors import ConfigError, InvalidRequestError
+from inglenook.errors import ConfigError, InvalidRequestError, UnsupportedTaskError
 from inglenook.types import (
+    DOES,
     MODEL_DEFAULTED,
     ChatRequest,
     CompletionRequest,
     Delta,
+    EmbedRequest,
     FinishReason,
     Message,
     SamplingParams,
+    ScoreRequest,
+    Task,
     TokenLogprob,
     ToolCall,
     Usage,
@@ -28,8 +32,10 @@ from inglenook.types import (
 )
 
 if TYPE_CHECKING:
-    from inglenook.backends.base import BackendStats
-    from inglenook.backends.local import LocalBackend
+    import numpy as np
+    import numpy.typing as npt
+
+    from inglenook.backends.base import BackendStats, Generator, Pooler
 
 ChatMessages = Sequence[Message | Mapping[str, Any]]
 Prompt = str | Sequence[int]
@@ -67,7 +73,7 @@ class LLM:
     """
 
     def __init__(self, model: str | None = None, **settings: Any) -> None:
-        from inglenook.backends.local import load_local_backend
+        from inglenook.backends.load import load_backend
         from inglenook.settings import gather, home_folder
         from inglenook.store.store import ModelStore
 
@@ -83,7 +89,7 @@ class LLM:
         store = ModelStore(home_folder())
         files = store.resolve(model_settings.model)
         draft = store.resolve_draft(engine_settings)
-        self._backend: LocalBackend = load_local_backend(files, model_settings, engine_settings, draft=draft)
+        self._backend = load_backend(files, model_settings, engine_settings, draft=draft)
         self._ids = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="inglenook-llm", daemon=True)
@@ -103,11 +109,11 @@ class LLM:
         Raises InvalidRequestError for a parameter or a prompt that can't be honoured.
         """
         request, num_choices = self._completion_request(prompts, sampling, params)
-        return self._run(_collect(self._backend.complete(request), len(request.prompts) * num_choices))
+        return self._run(_collect(self._generator.complete(request), len(request.prompts) * num_choices))
 
     def chat(self, messages: ChatMessages, sampling: SamplingParams | None = None, **params: Any) -> Completion:
         """Answer a conversation: dictionaries with `role` and `content`, or Messages. `params` as in generate."""
-        return self._run(_collect(self._backend.chat(self._chat_request(messages, sampling, params)), 1))[0]
+        return self._run(_collect(self._generator.chat(self._chat_request(messages, sampling, params)), 1))[0]
 
     def stream(
         self, prompt: str | ChatMessages, sampling: SamplingParams | None = None, **params: Any
@@ -117,10 +123,34 @@ class LLM:
         Leaving the loop early cancels the request.
         """
         if isinstance(prompt, str):
-            deltas = self._backend.complete(self._completion_request(prompt, sampling, params)[0])
+            deltas = self._generator.complete(self._completion_request(prompt, sampling, params)[0])
         else:
-            deltas = self._backend.chat(self._chat_request(prompt, sampling, params))
+            deltas = self._generator.chat(self._chat_request(prompt, sampling, params))
         return self._iterate(deltas)
+
+    def embed(self, inputs: Prompt | Sequence[Prompt], **params: Any) -> npt.NDArray[np.float32]:
+        """A vector for each input (text or token ids): [inputs, dimensions].
+
+        `params` are as in requests over HTTP: dimensions, prompt_name, input_type, normalize, truncate_prompt_tokens,
+        truncation_side, add_special_tokens, priority. Raises UnsupportedTaskError for a model that makes no vectors,
+        InvalidRequestError for a parameter or an input that can't be honoured.
+        """
+        from inglenook.dialects.python_api import embed_options
+
+        request = EmbedRequest(inputs=_prompts(inputs), **embed_options(params, self._next_id()))
+        return self._run(self._pooler("embed").embed(request)).vectors
+
+    def score(self, query: str, documents: str | Sequence[str], **params: Any) -> list[float]:
+        """How well each document answers the query; higher is better.
+
+        `params` are raw_scores, truncate_prompt_tokens, truncation_side and priority. Raises as `embed` does.
+        """
+        from inglenook.dialects.python_api import score_options
+
+        texts = (documents,) if isinstance(documents, str) else documents
+        options = score_options(params, self._next_id())
+        request = ScoreRequest(pairs=tuple((query, text) for text in texts), **options)
+        return list(self._run(self._pooler("score", "embed").score(request)).scores)
 
     def stats(self) -> BackendStats:
         """A snapshot of gauges and counters, named as in /metrics."""
@@ -147,6 +177,23 @@ class LLM:
 
     # --- inside ---------------------------------------------------------------------------------------
 
+    @property
+    def _generator(self) -> Generator:
+        self._check_task("generate")
+        return cast("Generator", self._backend)
+
+    def _pooler(self, *tasks: Task) -> Pooler:
+        self._check_task(*tasks)
+        return cast("Pooler", self._backend)
+
+    def _check_task(self, *tasks: Task) -> None:
+        card = self._backend.models()[0]
+        if card.task not in tasks:
+            raise UnsupportedTaskError(f"The model {card.name!r} {DOES[card.task]}; it can't do this.", param="model")
+
+    def _next_id(self) -> str:
+        return f"llm-{next(self._ids)}"
+
     def _shared(self, sampling: SamplingParams | None, params: dict[str, Any], *, is_chat: bool) -> dict[str, Any]:
         from inglenook.dialects.python_api import option_names, sampling_values, take_options
 
@@ -164,7 +211,7 @@ class LLM:
         left_open = frozenset() if sampling is not None else MODEL_DEFAULTED - params.keys()
         sampling = replace(sampling or SamplingParams(), **params)
         return {
-            "request_id": f"llm-{next(self._ids)}",
+            "request_id": self._next_id(),
             "model": "",
             "sampling": sampling,
             "num_choices": num_choices,

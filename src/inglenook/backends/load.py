@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from inglenook.backends.base import Backend
 from inglenook.backends.local import Files, claim_local_backend, load_local_backend
 from inglenook.config import EngineSettings, ModelSettings
+from inglenook.errors import ConfigError
 
 if TYPE_CHECKING:
     from inglenook.engine.memory import AvailableMemory
@@ -72,18 +73,43 @@ def load_backend(
     `available` is the memory that it may take, where that isn't all there is.
     Raises CheckpointError, UnsupportedModelError, OutOfMemoryError or ConfigError where that can't be.
     """
-    return load_local_backend(files, model, engine, draft=draft, available=available, on_plan=on_plan)
+    if not _is_pooled(files, model):
+        return load_local_backend(files, model, engine, draft=draft, available=available, on_plan=on_plan)
+    from inglenook.backends.pooling import load_pooling_backend
+
+    if draft is not None:
+        raise ConfigError(
+            f"speculative_config: {files.name} generates no text, so there is nothing to draft. Leave the draft out.",
+            param="speculative_config",
+        )
+    return load_pooling_backend(files, model, engine, on_plan=on_plan)
+
+
+def _is_pooled(files: Files, model: ModelSettings) -> bool:
+    from inglenook.engine.open_pooling import task_of
+
+    return task_of(files.path, model) != "generate"
 
 
 def _shares(wanted: Sequence[WantedModel]) -> Sequence[AvailableMemory | None]:
-    """A single model takes what there is when it loads."""
+    """A single model takes what there is when it loads; a model that makes vectors or scores what it needs, which is
+    the same however much there is. The others share what is left."""
     if len(wanted) == 1:
         return [None]
+    from inglenook.engine.load_pooling import plan_pooling
     from inglenook.engine.memory import available_memory
     from inglenook.engine.sharing import share_memory
 
-    claims = [claim_local_backend(one.files, one.model, one.engine, draft=one.draft) for one in wanted]
-    return share_memory(claims, available_memory())
+    left = available_memory()
+    claims = {}
+    for index, one in enumerate(wanted):
+        if _is_pooled(one.files, one.model):
+            plan = plan_pooling(one.files.path, replace(one.model, model=one.files.name), one.engine, left)
+            left = replace(left, num_bytes=left.num_bytes - plan.total)
+        else:
+            claims[index] = claim_local_backend(one.files, one.model, one.engine, draft=one.draft)
+    shares = dict(zip(claims, share_memory(list(claims.values()), left), strict=True))
+    return [shares.get(index) for index in range(len(wanted))]
 
 
 def _with_settings(on_plan: Callable[[Plan, EngineSettings], None], engine: EngineSettings) -> Callable[[Plan], None]:

@@ -47,21 +47,25 @@ def parse_embedding(body: bytes, request_id: str) -> EmbeddingCall:
 
 
 def read_embedding(fields: Fields, request_id: str) -> EmbeddingCall:
-    is_llama_cpp = one_given(fields, "input", "content") == "content"
+    name = one_given(fields, "input", "content")
+    request = EmbedRequest(inputs=_read_inputs(fields, name), **read_embed_options(fields, request_id))
+    encoding_format = cast(EncodingFormat, fields.choice("encoding_format", "float", ("float", "base64")))
+    return EmbeddingCall(request, encoding_format, name == "content", refuse_or_report(fields.unread()))
+
+
+def read_embed_options(fields: Fields, request_id: str) -> dict[str, Any]:
+    """Of an EmbedRequest all but the inputs."""
     dimensions = fields.integer("dimensions", None)
     if dimensions is not None and dimensions < 1:
         raise InvalidRequestError(f"dimensions is {dimensions}; it must be at least 1.", param="dimensions")
-    request = EmbedRequest(
+    return {
         **read_shared(fields, request_id),
-        inputs=_read_inputs(fields, "content" if is_llama_cpp else "input"),
-        dimensions=dimensions,
-        prompt_name=fields.string("prompt_name", None),
-        input_type=read_input_type(fields),
-        is_normalized=_read_normalized(fields),
-        add_special_tokens=fields.boolean("add_special_tokens", True),
-    )
-    encoding_format = cast(EncodingFormat, fields.choice("encoding_format", "float", ("float", "base64")))
-    return EmbeddingCall(request, encoding_format, is_llama_cpp, refuse_or_report(fields.unread()))
+        "dimensions": dimensions,
+        "prompt_name": fields.string("prompt_name", None),
+        "input_type": read_input_type(fields),
+        "is_normalized": _read_normalized(fields),
+        "add_special_tokens": fields.boolean("add_special_tokens", True),
+    }
 
 
 def _read_normalized(fields: Fields) -> bool | None:

@@ -1,17 +1,20 @@
-"""Keywords of the Python API that are fields of OpenAI's requests -> fields of ChatRequest and GenerateRequest."""
+"""Keywords of the Python API that are fields of requests over HTTP -> fields of ours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from inglenook.dialects.embeddings import read_embed_options
 from inglenook.dialects.json_fields import Fields
 from inglenook.dialects.openai_constraints import parse_constraint, parse_repair
 from inglenook.dialects.openai_messages import parse_documents
 from inglenook.dialects.openai_reasoning import parse_reasoning
 from inglenook.dialects.openai_sampling import parse_repetition_detection
 from inglenook.dialects.openai_tools import parse_tool_use
+from inglenook.dialects.ranking import read_score_options
 from inglenook.dialects.truncation import parse_truncation
+from inglenook.errors import InvalidRequestError
 from inglenook.types import RepetitionDetection
 
 _SHARED = frozenset(
@@ -50,6 +53,24 @@ def take_options(params: dict[str, Any], *, is_chat: bool) -> dict[str, Any]:
         options["tool_use"], _ = parse_tool_use(fields)
         options["reasoning"] = parse_reasoning(fields, template_kwargs)
         options["documents"] = parse_documents(fields)
+    return options
+
+
+def embed_options(params: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+    """Of an EmbedRequest all but the inputs. Raises InvalidRequestError, naming the keyword."""
+    return _known(Fields(params), lambda fields: read_embed_options(fields, request_id))
+
+
+def score_options(params: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+    """Of a ScoreRequest all but the pairs. Raises as `embed_options` does."""
+    return _known(Fields(params), lambda fields: read_score_options(fields, request_id))
+
+
+def _known(fields: Fields, read: Callable[[Fields], dict[str, Any]]) -> dict[str, Any]:
+    options = read(fields)
+    unknown = fields.unread()
+    if unknown:
+        raise InvalidRequestError(f"Unknown parameters: {', '.join(sorted(unknown))}. See docs/embeddings.md.")
     return options
 
 

@@ -58,9 +58,8 @@ def read_rerank(fields: Fields, request_id: str, *, returns_documents: bool = Tr
     if top_n is not None and top_n < 0:
         raise InvalidRequestError(f"top_n is {top_n}; it must be at least 1.", param="top_n")
     request = ScoreRequest(
-        **read_shared(fields, request_id),
         pairs=tuple((query, document) for document in documents),
-        is_raw=_read_raw(fields),
+        **read_score_options(fields, request_id),
     )
     name = "return_text" if is_tei else "return_documents"
     return RerankCall(
@@ -93,11 +92,15 @@ def read_score(fields: Fields, request_id: str) -> ScoreCall:
         )
     firsts = first * len(second) if len(first) == 1 else first
     request = ScoreRequest(
-        **read_shared(fields, request_id),
         pairs=tuple(zip(firsts, second, strict=True)),
-        is_raw=_read_raw(fields),
+        **read_score_options(fields, request_id),
     )
     return ScoreCall(request, refuse_or_report(fields.unread()))
+
+
+def read_score_options(fields: Fields, request_id: str) -> dict[str, Any]:
+    """Of a ScoreRequest all but the pairs."""
+    return {**read_shared(fields, request_id), "is_raw": _read_raw(fields)}
 
 
 def _read_raw(fields: Fields) -> bool:

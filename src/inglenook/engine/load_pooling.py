@@ -10,8 +10,8 @@ from pathlib import Path
 from inglenook.checkpoint.checkpoint import Checkpoint
 from inglenook.config import EngineSettings, ModelSettings, resolve
 from inglenook.engine.loading import LoadingModel
-from inglenook.engine.memory import available_memory
-from inglenook.engine.open_pooling import open_pooling_model
+from inglenook.engine.memory import AvailableMemory, available_memory
+from inglenook.engine.open_pooling import PoolingModel, open_pooling_model
 from inglenook.engine.plan import Plan
 from inglenook.engine.pooling import PoolingEngine, PoolingLimits
 from inglenook.engine.pooling_plan import PoolingNeeds, make_pooling_plan, step_sizes
@@ -65,30 +65,9 @@ def load_pooling_engine(
     """
     engine = resolve(engine)
     with ExitStack() as opened:
-        found = open_pooling_model(path, model)
-        opened.callback(found.checkpoint.close)
+        found, loading = _open(path, model, engine, opened)
         program = found.program
-        max_num_selected = min(engine.max_num_seqs, engine.max_num_batched_tokens)
-        loading = LoadingModel(
-            found.checkpoint, found.config, program, model, engine, engine.max_num_batched_tokens, max_num_selected
-        )
-        loading.check_quantization()
-        plan = make_pooling_plan(
-            engine,
-            PoolingNeeds(
-                loading.weight_bytes(model.quantization),
-                lambda num_tokens: replace(loading, max_num_tokens=num_tokens).activation_bytes(),
-                loading.kv_per_block,
-                program.needs_whole_sequences,
-            ),
-            available_memory(),
-            max_model_len=model.max_model_len,
-            own_length=found.max_length,
-            longest=found.config.max_position,
-            model=loading.name,
-            weight_format=f"{found.checkpoint.format}, {' and '.join(loading.matrix_bytes())} weights",
-            kv_dtype=loading.kv_dtype,
-        )
+        plan = _plan(found, loading, available_memory())
         kept_weights = loading.kept_weights()
         if on_plan is not None:
             on_plan(plan)
@@ -97,7 +76,7 @@ def load_pooling_engine(
         executor, _ = loading.make_executor(plan.num_blocks)
     queue = PoolingQueue(
         max_num_tokens=sizes.max_num_tokens,
-        max_num_seqs=max_num_selected,
+        max_num_seqs=loading.max_num_selected,
         num_blocks=plan.num_blocks,
         block_size=plan.block_size,
         in_chunks=not program.needs_whole_sequences,
@@ -110,4 +89,43 @@ def load_pooling_engine(
     )
     return LoadedPoolingEngine(
         running, found.checkpoint, found.config, plan, program, found.task, found.pooling, kept_weights
+    )
+
+
+def plan_pooling(path: Path | None, model: ModelSettings, engine: EngineSettings, available: AvailableMemory) -> Plan:
+    """What `load_pooling_engine` would take of this memory. Raises as it does."""
+    with ExitStack() as opened:
+        return _plan(*_open(path, model, resolve(engine), opened), available)
+
+
+def _open(
+    path: Path | None, model: ModelSettings, engine: EngineSettings, opened: ExitStack
+) -> tuple[PoolingModel, LoadingModel]:
+    found = open_pooling_model(path, model)
+    opened.callback(found.checkpoint.close)
+    max_num_selected = min(engine.max_num_seqs, engine.max_num_batched_tokens)
+    loading = LoadingModel(
+        found.checkpoint, found.config, found.program, model, engine, engine.max_num_batched_tokens, max_num_selected
+    )
+    loading.check_quantization()
+    return found, loading
+
+
+def _plan(found: PoolingModel, loading: LoadingModel, available: AvailableMemory) -> Plan:
+    needs = PoolingNeeds(
+        loading.weight_bytes(loading.model.quantization),
+        lambda num_tokens: replace(loading, max_num_tokens=num_tokens).activation_bytes(),
+        loading.kv_per_block,
+        found.program.needs_whole_sequences,
+    )
+    return make_pooling_plan(
+        loading.engine,
+        needs,
+        available,
+        max_model_len=loading.model.max_model_len,
+        own_length=found.max_length,
+        longest=found.config.max_position,
+        model=loading.name,
+        weight_format=f"{found.checkpoint.format}, {' and '.join(loading.matrix_bytes())} weights",
+        kv_dtype=loading.kv_dtype,
     )

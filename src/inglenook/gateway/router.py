@@ -13,6 +13,7 @@ from inglenook.errors import UnavailableError, UnsupportedTaskError
 from inglenook.gateway.names import ModelNames
 from inglenook.gateway.request_stats import RequestStats, RequestTimer
 from inglenook.types import (
+    DOES,
     ChatRequest,
     CompletionRequest,
     Delta,
@@ -25,8 +26,6 @@ from inglenook.types import (
     Scores,
     Task,
 )
-
-_DOES: dict[Task, str] = {"generate": "generates text", "embed": "makes embeddings", "score": "scores pairs of texts"}
 
 _RequestT = TypeVar("_RequestT", bound=ChatRequest | CompletionRequest | PoolingRequest)
 _AnswerT = TypeVar("_AnswerT", Embeddings, Scores)
@@ -127,7 +126,7 @@ class Router:
         if task not in tasks:
             able = self._names.able(*tasks)
             there = f"Of this server's models, {able} can." if able else "No model of this server can."
-            raise UnsupportedTaskError(f"The model {name!r} {_DOES[task]}; it can't do this. {there}", param="model")
+            raise UnsupportedTaskError(f"The model {name!r} {DOES[task]}; it can't do this. {there}", param="model")
         return (request if request.model == name else replace(request, model=name)), self._by_model[name]
 
     # --- state ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from inglenook.types.answers import (
     Usage,
     joined_calls,
 )
-from inglenook.types.cards import ModelCard, PromptToken, RenderedPrompt, Task
+from inglenook.types.cards import DOES, ModelCard, PromptToken, RenderedPrompt, Task
 from inglenook.types.messages import Constraint, Message, ReasoningOptions, Tool, ToolUse
 from inglenook.types.pooling import (
     Embeddings,
@@ -34,6 +34,7 @@ from inglenook.types.sampling import (
 )
 
 __all__ = [
+    "DOES",
     "MAX_CHOICES",
     "MAX_LOGPROBS",
     "MAX_STOP_STRINGS",

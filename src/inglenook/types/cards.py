@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Task = Literal["generate", "embed", "score"]
+
+# What messages say that a model of each task does.
+DOES: Mapping[Task, str] = {
+    "generate": "generates text",
+    "embed": "makes embeddings",
+    "score": "scores pairs of texts",
+}
 
 
 @dataclass(frozen=True)

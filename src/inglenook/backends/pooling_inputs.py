@@ -1,0 +1,185 @@
+"""Texts, token ids and pairs of texts as the pooling engine gets them: with prefixes, tokenised, in bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inglenook.backends.pooling_traits import PoolingTraits
+from inglenook.engine.pooling import PoolingInput
+from inglenook.errors import ContextLengthError, InvalidRequestError
+from inglenook.text.pairs import EncodedInput, Input
+from inglenook.text.tokenizer import Tokenizer
+from inglenook.types import EmbedRequest, InputType, PoolingRequest, ScoreRequest
+
+# The names under which models have the prompts for queries and documents, as sentence-transformers looks for them.
+_PROMPT_NAMES: dict[InputType, tuple[str, ...]] = {
+    "query": ("query", "search_query"),
+    "document": ("document", "passage", "corpus", "search_document"),
+}
+
+
+@dataclass(frozen=True)
+class ComparedTexts:
+    """Each different text once: `inputs[first]` is to be compared with `inputs[second]`."""
+
+    inputs: list[PoolingInput]
+    pairs: list[tuple[int, int]]
+
+
+class InputReader:
+    """Knows what of a model its inputs depend on. Every method may be called from any thread.
+
+    All raise InvalidRequestError for what the model can't take, ContextLengthError for what is too long.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        traits: PoolingTraits,
+        *,
+        max_model_len: int,
+        vocab_size: int,
+        num_token_types: int,
+    ) -> None:
+        """`vocab_size` is that of the model's embeddings; `num_token_types` 0 where it has no token types."""
+        self._tokenizer = tokenizer
+        self._traits = traits
+        self._max_model_len = max_model_len
+        self._vocab_size = vocab_size
+        self._num_token_types = num_token_types
+        self._frame = tokenizer.encode("")  # the special tokens around a text
+
+    def for_vectors(self, request: EmbedRequest) -> tuple[list[PoolingInput], tuple[str, ...]]:
+        """The inputs, and warnings."""
+        if not request.inputs:
+            raise InvalidRequestError("input is empty; at least one text is needed.", param="input")
+        name = request.prompt_name
+        prompt = self._prompt_for(request.input_type) if name is None else self._named_prompt(name)
+        positions = [index for index, given in enumerate(request.inputs) if isinstance(given, str)]
+        texts = [self._text(prompt, given) for given in request.inputs if isinstance(given, str)]
+        adds = request.add_special_tokens
+        encoded = iter(self._encode(request, texts, positions, "input[{}]", add_special_tokens=adds))
+        inputs = [
+            next(encoded) if isinstance(given, str) else self._token_ids(request, given, f"input[{index}]")
+            for index, given in enumerate(request.inputs)
+        ]
+        return inputs, self._warnings(request)
+
+    def for_comparing(self, request: ScoreRequest) -> ComparedTexts:
+        """For a model that makes vectors: the first texts as queries, the second ones as documents."""
+        texts: dict[str, int] = {}
+        query, document = self._prompt_for("query"), self._prompt_for("document")
+
+        def place(prompt: str, given: str) -> int:
+            return texts.setdefault(self._text(prompt, given), len(texts))
+
+        pairs = [(place(query, first), place(document, second)) for first, second in _checked(request)]
+        return ComparedTexts(self._encode(request, list(texts), range(len(texts)), "text {}"), pairs)
+
+    def for_scores(self, request: ScoreRequest) -> list[PoolingInput]:
+        """For a model that reads both texts together."""
+        pairs = _checked(request)
+        return self._encode(request, pairs, range(len(pairs)), "pair {}")
+
+    # --- prompts --------------------------------------------------------------------------------------
+
+    def _named_prompt(self, name: str) -> str:
+        prompts = self._traits.prompts
+        if name not in prompts:
+            there = f"It has {', '.join(sorted(prompts))}." if prompts else "It has none."
+            raise InvalidRequestError(f"The model has no prompt {name[:40]!r}. {there}", param="prompt_name")
+        return prompts[name]
+
+    def _prompt_for(self, input_type: InputType | None) -> str:
+        prompts = self._traits.prompts
+        names = () if input_type is None else _PROMPT_NAMES[input_type]
+        found = next((name for name in names if name in prompts), self._traits.default_prompt_name)
+        return prompts[found] if found is not None else ""
+
+    def _text(self, prompt: str, given: str) -> str:
+        text = prompt + given
+        return text.lower() if self._traits.is_lowercased else text
+
+    # --- tokens ---------------------------------------------------------------------------------------
+
+    def _encode(
+        self,
+        request: PoolingRequest,
+        given: Sequence[Input],
+        positions: Sequence[int],
+        name: str,
+        *,
+        add_special_tokens: bool = True,
+    ) -> list[PoolingInput]:
+        """`name`, with a position in it, is what messages call one of them."""
+        limit = self._limit(request)
+        encoded = self._tokenizer.encode_inputs(given, add_special_tokens=add_special_tokens)
+        for index, item in enumerate(encoded):
+            where = name.format(positions[index])
+            if not item.token_ids:
+                raise InvalidRequestError(f"{where} has no tokens; it must have at least one.", param="input")
+            if len(item.token_ids) <= limit:
+                continue
+            if request.truncate_prompt_tokens is None:
+                raise self._too_long(where, len(item.token_ids))
+            encoded[index] = self._tokenizer.encode_cut(
+                given[index], limit, request.truncation_side, add_special_tokens=add_special_tokens
+            )
+        return [self._input(item) for item in encoded]
+
+    def _token_ids(self, request: PoolingRequest, given: tuple[int, ...], where: str) -> PoolingInput:
+        """Taken as they are."""
+        if not given:
+            raise InvalidRequestError(f"{where} has no tokens; it must have at least one.", param="input")
+        outside = [token_id for token_id in given if not 0 <= token_id < self._vocab_size]
+        if outside:
+            raise InvalidRequestError(
+                f"{where} holds the token id {outside[0]}, but this model's vocabulary ends at {self._vocab_size - 1}. "
+                "Token ids must come of this model's own tokenizer: send text, unless you have it.",
+                param="input",
+            )
+        limit = self._limit(request)
+        if len(given) > limit:
+            if request.truncate_prompt_tokens is None:
+                raise self._too_long(where, len(given))
+            given = given[:limit] if request.truncation_side == "right" else given[-limit:]
+        return PoolingInput(given)
+
+    def _limit(self, request: PoolingRequest) -> int:
+        asked = request.truncate_prompt_tokens
+        if asked is None or asked == -1:
+            return self._max_model_len
+        if not 1 <= asked <= self._max_model_len:
+            raise InvalidRequestError(
+                f"truncate_prompt_tokens is {asked}; it must be between 1 and this model's context length, "
+                f"{self._max_model_len}, or -1 for the latter.",
+                param="truncate_prompt_tokens",
+            )
+        return asked
+
+    def _too_long(self, where: str, num_tokens: int) -> ContextLengthError:
+        return ContextLengthError(
+            f"This model's context length is {self._max_model_len} tokens, and {where} has {num_tokens}. Shorten it, "
+            "or let it be cut with truncate_prompt_tokens: -1.",
+            param="input",
+        )
+
+    def _input(self, encoded: EncodedInput) -> PoolingInput:
+        types = encoded.token_type_ids
+        needs_types = self._num_token_types > 1 and any(types)
+        return PoolingInput(tuple(encoded.token_ids), tuple(types) if needs_types else None)
+
+    def _warnings(self, request: EmbedRequest) -> tuple[str, ...]:
+        """Other tokenizers' ids that happen to be in the vocabulary give vectors of nonsense: this is how it shows."""
+        given = [ids for ids in request.inputs if not isinstance(ids, str)]
+        if not self._frame or all(ids[0] == self._frame[0] for ids in given):
+            return ()
+        name = self._tokenizer.token_name(self._frame[0])
+        return (f"token ids don't begin with {name} ({self._frame[0]}), as this model's texts do; used as they are",)
+
+
+def _checked(request: ScoreRequest) -> tuple[tuple[str, str], ...]:
+    if not request.pairs:
+        raise InvalidRequestError("There is nothing to score; at least one pair of texts is needed.")
+    return request.pairs
