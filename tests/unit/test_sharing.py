@@ -154,6 +154,23 @@ async def test_models_are_loaded_within_their_shares() -> None:
             await backend.close()
 
 
+async def test_models_that_make_vectors_take_what_they_need() -> None:
+    made: list[Plan] = []
+    backends = load_backends(
+        [wanted(served_model_name=("a",)), wanted(task="embed", served_model_name=("b",))],
+        on_plan=lambda plan, engine: made.append(plan),
+    )
+    try:
+        assert [backend.models()[0].task for backend in backends] == ["generate", "embed"]
+        assert sum(plan.total for plan in made) <= available_memory().num_bytes + GIB
+        whole = available_memory().num_bytes
+        assert made[0].available.num_bytes <= whole - made[1].total + GIB
+        assert made[1].available.source != made[0].available.source
+    finally:
+        for backend in backends:
+            await backend.close()
+
+
 def test_a_model_that_fails_to_load_ends_those_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import inglenook.backends.load as module
 

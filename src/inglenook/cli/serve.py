@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from inglenook.config import EngineSettings, ModelSettings, ServerSettings, Stor
 from inglenook.settings import Values, home_folder
 from inglenook.store.store import ModelStore
 from inglenook.telemetry import configure_logging
+from inglenook.types import Task
 
 if TYPE_CHECKING:
     from inglenook.backends.base import Backend
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _imported = time.monotonic()
+
+# What a newcomer may ask of a model of each task: the route, and what of the body follows the model.
+_EXAMPLES: Mapping[Task, tuple[str, str]] = {
+    "generate": ("chat/completions", '"messages": [{"role": "user", "content": "Hi"}]'),
+    "embed": ("embeddings", '"input": ["a sentence", "another one"]'),
+    "score": ("rerank", '"query": "a question", "documents": ["an answer", "something else"]'),
+}
 
 
 @click.command(
@@ -93,11 +102,11 @@ def _print_ready(url: str, router: Router, server: ServerSettings) -> None:
         note(f"Warning: anyone who can reach {url} can use this server. Set --api-key, or --host 127.0.0.1.")
     key = ' -H "Authorization: Bearer $KEY"' if server.api_key else ""
     print_rows([("ready", f"{url}  after {_process_age_s():.1f} s")])
-    model = router.resolve("")
     if len(router.models()) > 1:
         print_rows([("models", ", ".join(card.name for card in router.models()))])
-    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hi"}}]}}'
-    print(f"\nTry: curl {url}/v1/chat/completions{key} \\\n  -d '{body}'\n", flush=True)
+    card = router.model(router.resolve(""))
+    route, fields = _EXAMPLES[card.task]
+    print(f'\nTry: curl {url}/v1/{route}{key} \\\n  -d \'{{"model": "{card.name}", {fields}}}\'\n', flush=True)
 
 
 def _is_loopback(host: str) -> bool:
