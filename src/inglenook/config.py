@@ -144,6 +144,12 @@ class ServerSettings:
     )
     usage_details: bool = setting(True, "Nested objects in usage; some clients (AgentScope 0.0) can't take them.")
     max_body_mib: int = setting(64, "Largest request body, MiB.", minimum=1)
+    response_store: str | None = setting(
+        None,
+        "File that keeps responses for requests that go on from them; off keeps none. Default: in the home folder.",
+    )
+    response_store_days: float = setting(30.0, "Days that a response is kept after its last use.", minimum=0)
+    response_store_mib: int = setting(1024, "Size of that file from which the oldest responses go, MiB.", minimum=1)
     log_level: Literal["debug", "info", "warning", "error"] = setting("info", "What is logged.")
 
 

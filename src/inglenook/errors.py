@@ -105,6 +105,12 @@ class UnavailableError(InglenookError):
     code = "unavailable"
 
 
+class StorageError(InglenookError):
+    """A file that this request needs can't be read or written."""
+
+    code = "storage_error"
+
+
 class EngineError(InglenookError):
     """The engine failed while it worked on this request."""
 

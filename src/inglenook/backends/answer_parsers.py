@@ -12,13 +12,13 @@ class WithoutReasoning:
     """Drops the thinking that `parser` splits off."""
 
     def __init__(self, parser: OutputParser) -> None:
-        self._parser = parser
+        self.parser = parser
 
     def push(self, text: str) -> ParsedText:
-        return replace(self._parser.push(text), reasoning="")
+        return replace(self.parser.push(text), reasoning="")
 
     def finish(self) -> ParsedText:
-        return replace(self._parser.finish(), reasoning="")
+        return replace(self.parser.finish(), reasoning="")
 
 
 class Mended:

@@ -55,6 +55,11 @@ class Choice:
         self._uncounted: deque[SampledToken] = deque()  # tokens whose text isn't out yet
         self._end_ids: tuple[int, ...] = ()  # of the token that ended it, where it doesn't show
 
+    @property
+    def num_reasoning_tokens(self) -> int:
+        """Of num_tokens, those of thoughts and of the marks around them."""
+        return self._answer.thinking.num_tokens
+
     def echo(self, text: str) -> Delta:
         """The prompt's text as the first piece of the answer."""
         return Delta(self.index, text, prompt=self._take_prompt())
@@ -62,8 +67,6 @@ class Choice:
     def take(self, output: EngineOutput) -> Delta | None:
         """What an output adds; None where all of it is held back. Sets is_finished with the last one."""
         self.num_cached_tokens = max(self.num_cached_tokens, output.num_cached_tokens)
-        text = ""
-        counted: list[SampledToken] = []
         for position, token in enumerate(output.tokens):
             self.num_tokens += 1
             is_last = position == len(output.tokens) - 1
@@ -74,33 +77,29 @@ class Choice:
             piece = self._stream.push(token.token_id)
             if piece is None:
                 continue
-            text += piece.text
-            counted += self._count(piece.num_tokens)
+            self._answer.push(piece.text, self._count(piece.num_tokens))
             if piece.stop_reason is not None:
-                return self._finish(text, counted, "stop", piece.stop_reason)
+                return self._finish("stop", piece.stop_reason)
         if output.finish_reason is None:
-            released = self._answer.push(text, counted)
+            released = self._answer.release()
             return None if released is None else self._delta(*released)
         rest = self._stream.flush()
-        text += rest.text
-        counted += self._count(rest.num_tokens)
+        self._answer.push(rest.text, self._count(rest.num_tokens))
         if rest.stop_reason is not None:
-            return self._finish(text, counted, "stop", rest.stop_reason)
+            return self._finish("stop", rest.stop_reason)
         stop_reason: str | int | None = None
         if output.is_loop:
             stop_reason = REPETITION_DETECTED
         elif output.stop_token_id in self._sampling.stop_token_ids:
             stop_reason = output.stop_token_id
-        return self._finish(text, counted, output.finish_reason, stop_reason)
+        return self._finish(output.finish_reason, stop_reason)
 
     def _count(self, num_tokens: int) -> list[SampledToken]:
         return [self._uncounted.popleft() for _ in range(num_tokens)]
 
-    def _finish(
-        self, text: str, tokens: list[SampledToken], reason: FinishReason, stop_reason: str | int | None
-    ) -> Delta:
+    def _finish(self, reason: FinishReason, stop_reason: str | int | None) -> Delta:
         self.is_finished = True
-        parsed, tokens = self._answer.finish(text, tokens)
+        parsed, tokens = self._answer.finish()
         if reason == "stop" and self._answer.has_whole_calls:
             reason = "tool_calls"
         hidden_ids = (*(token.token_id for token in self._uncounted), *self._end_ids)

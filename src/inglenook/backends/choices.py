@@ -33,4 +33,5 @@ def usage(prompts: Sequence[list[int]], choices: Sequence[Choice], num_choices: 
         prompt_tokens=sum(map(len, prompts)),
         completion_tokens=sum(choice.num_tokens for choice in choices),
         cached_tokens=sum(choice.num_cached_tokens for choice in choices[::num_choices]),
+        reasoning_tokens=sum(choice.num_reasoning_tokens for choice in choices),
     )

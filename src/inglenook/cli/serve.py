@@ -64,6 +64,7 @@ def command(settings: Values) -> None:
 
     from inglenook.backends.load import WantedModel, load_backends
     from inglenook.gateway.names import check_aliases, check_names, parse_aliases
+    from inglenook.gateway.response_store import open_store
     from inglenook.gateway.router import Router
     from inglenook.server.app import create_app
 
@@ -73,7 +74,8 @@ def command(settings: Values) -> None:
     print_rows([("inglenook", __version__), *(("source", one.source) for one in files)])
     backends = load_backends(wanted, on_plan=_print_plan, on_loaded=_print_sampling)
     router = Router(backends, aliases=aliases, any_model=server.any_model)
-    app = create_app(router, server, version=__version__)
+    responses = open_store(server, home_folder(settings.build(StoreSettings).home))
+    app = create_app(router, server, version=__version__, responses=responses)
     run(app, server, listener=listener, on_ready=lambda url: _print_ready(url, router, server))
 
 

@@ -71,11 +71,13 @@ class _Recorder(Fields):
         self.other_names: dict[str, str] = {}
 
     def also(self, key: str, other: str) -> None:
-        self.other_names[other] = key
+        if other not in self._instead:
+            self.other_names[other] = key
         super().also(key, other)
 
     def get(self, key: str) -> Any:
-        self.properties.setdefault(key, {})
+        if key not in self._instead:
+            self.properties.setdefault(key, {})
         return super().get(key)
 
     def integer(self, key: str, default: Any) -> Any:
@@ -111,5 +113,5 @@ class _Recorder(Fields):
         return super().token_ids(key)
 
     def _note(self, key: str, schema: Schema, default: Any = None) -> None:
-        if not self.properties.get(key):
+        if not self.properties.get(key) and key not in self._instead:
             self.properties[key] = {**schema, "default": default} if default is not None else dict(schema)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import copy
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -127,6 +128,20 @@ class Fields:
         self._values = values
         self._prefix = prefix
         self._read: set[str] = set()
+        self._instead: Mapping[str, Any] = {}
+
+    def replacing(self, values: Mapping[str, Any]) -> Fields:
+        """The same fields, as a parser of another dialect is to see them: it finds `values` under their keys.
+
+        What it reads of the others counts as read here.
+        """
+        other = copy.copy(self)
+        other._instead = values
+        return other
+
+    def skip(self, *keys: str) -> None:
+        """These are known, and ask for nothing."""
+        self._read.update(keys)
 
     def name(self, key: str) -> str:
         """The key as messages name it: with the object that it is in."""
@@ -134,6 +149,8 @@ class Fields:
 
     def get(self, key: str) -> Any:
         """The value as it is; None where it isn't given."""
+        if key in self._instead:
+            return self._instead[key]
         self._read.add(key)
         return self._values.get(key)
 

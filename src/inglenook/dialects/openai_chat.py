@@ -43,7 +43,7 @@ def chat_body(head: AnswerHead, deltas: Iterable[Delta], *, call_form: CallForm 
                 wire.ChatChoice(
                     index,
                     _message(choice, call_form),
-                    wire.ChatLogprobs(_logprobs(choice.logprobs, wanted)) if wanted.logprobs else None,
+                    wire.ChatLogprobs(logprobs_body(choice.logprobs, wanted)) if wanted.logprobs else None,
                     _finish_reason(choice.finish_reason, call_form),
                     choice.stop_reason,
                     choice.token_ids if wanted.token_ids else UNSET,
@@ -127,7 +127,7 @@ class ChatStream(Stream):
             choices[-1].stop_reason = delta.stop_reason
         # All of a delta's tokens go with its first part: which token made which, nobody can tell.
         if delta.logprobs:
-            choices[0].logprobs = wire.ChatLogprobs(_logprobs(delta.logprobs, wanted))
+            choices[0].logprobs = wire.ChatLogprobs(logprobs_body(delta.logprobs, wanted))
         if token_ids:
             choices[0].token_ids = token_ids
         return choices
@@ -161,7 +161,7 @@ def _finish_reason(reason: FinishReason | None, call_form: CallForm) -> str | No
     return call_form.finish_reason if reason == "tool_calls" else reason
 
 
-def _logprobs(tokens: Sequence[TokenLogprob], wanted: Wanted) -> list[wire.ChatTokenLogprob]:
+def logprobs_body(tokens: Sequence[TokenLogprob], wanted: Wanted) -> list[wire.ChatTokenLogprob]:
     return [
         wire.ChatTokenLogprob(
             token_text(token, wanted),

@@ -53,7 +53,7 @@ def _response_format(fields: Fields) -> Constraint | None:
         schema = given.get("schema")
         if schema is None:
             return Constraint("json_object", None, where)
-        return Constraint("json_schema", _schema(f"{where}.schema", schema), f"{where}.schema")
+        return Constraint("json_schema", read_schema(f"{where}.schema", schema), f"{where}.schema")
     if kind == "structural_tag":
         return Constraint("structural_tag", value, where)
     raise InvalidRequestError(
@@ -70,7 +70,7 @@ def _json_schema_format(given: Fields) -> Constraint:
     wrapper = given.get("json_schema")
     if wrapper is None and given.get("schema") is not None:
         where = given.name("schema")
-        return Constraint("json_schema", _schema(where, given.get("schema")), where)
+        return Constraint("json_schema", read_schema(where, given.get("schema")), where)
     where = given.name("json_schema")
     if wrapper is None:
         raise InvalidRequestError(f"{where} is missing.", param=where)
@@ -82,7 +82,7 @@ def _json_schema_format(given: Fields) -> Constraint:
     schema = inner.get("schema")
     if schema is None:
         raise InvalidRequestError(f"{where}.schema is missing.", param=f"{where}.schema")
-    return Constraint("json_schema", _schema(f"{where}.schema", schema), f"{where}.schema")
+    return Constraint("json_schema", read_schema(f"{where}.schema", schema), f"{where}.schema")
 
 
 def tgi_grammar(given: Fields) -> Constraint:
@@ -97,7 +97,7 @@ def tgi_grammar(given: Fields) -> Constraint:
         raise InvalidRequestError(f"{name} is {kind[:40]!r}; it must be json, regex or json_schema.", param=name)
     if kind == "json_schema" and isinstance(value, dict) and "schema" in value:  # {"name", "schema"}
         value, where = value["schema"], f"{where}.schema"
-    return Constraint("json_schema", _schema(where, value), where)
+    return Constraint("json_schema", read_schema(where, value), where)
 
 
 # --- structured_outputs ---------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def _json_schema(fields: Fields, key: str) -> Constraint | None:
     if value is None or value in ("", {}):
         return None
     where = fields.name(key)
-    return Constraint("json_schema", _schema(where, value), where)
+    return Constraint("json_schema", read_schema(where, value), where)
 
 
 def _json_object(fields: Fields, key: str) -> Constraint | None:
@@ -177,7 +177,7 @@ def _structural_tag(fields: Fields, key: str) -> Constraint | None:
     return Constraint("structural_tag", value, where)
 
 
-def _schema(where: str, value: Any) -> Mapping[str, Any] | bool:
+def read_schema(where: str, value: Any) -> Mapping[str, Any] | bool:
     """A schema, or its JSON as a string, as vLLM takes it."""
     value = _decoded(where, value) if isinstance(value, str) else value
     if not isinstance(value, (dict, bool)):

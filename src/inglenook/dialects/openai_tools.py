@@ -36,12 +36,12 @@ def parse_tool_use(fields: Fields) -> tuple[ToolUse, CallForm]:
             raise InvalidRequestError(f"{name} is the older form of tools; send one of the two.", param=name)
         return _legacy(fields, legacy_choice)
     tools = _tools(fields)
-    named = _named_choice(choice)
+    named = named_choice(choice)
     if named is not None:
         check_known("tool_choice", [named], tools)
         # As OpenAI and vLLM have it: one call; who names the function knows that it is called.
         return ToolUse(tools, "required", frozenset((named,)), is_parallel=False), CallForm(finish_reason="stop")
-    mode, allowed = _allowed_choice(choice)
+    mode, allowed = allowed_choice(choice)
     if allowed is not None:
         check_known("tool_choice", sorted(allowed), tools)
     if mode == "required" and not tools:
@@ -50,7 +50,7 @@ def parse_tool_use(fields: Fields) -> tuple[ToolUse, CallForm]:
 
 
 def _legacy(fields: Fields, choice: Any) -> tuple[ToolUse, CallForm]:
-    given = _list(fields, "functions", "functions")
+    given = tool_list(fields, "functions", "functions")
     tools = tuple(_function(f"functions[{index}]", value, value) for index, value in enumerate(given))
     check_distinct("functions", tools)
     form = CallForm(is_legacy=True, finish_reason="function_call")
@@ -58,7 +58,7 @@ def _legacy(fields: Fields, choice: Any) -> tuple[ToolUse, CallForm]:
         return ToolUse(tools, choice or "auto", is_parallel=False), form
     if not isinstance(choice, dict):
         raise _bad_choice("function_call", choice, '"auto", "none" or {"name": ...}')
-    name = _required_string(Fields(choice, "function_call."), "name")
+    name = required_string(Fields(choice, "function_call."), "name")
     check_known("function_call", [name], tools)
     return ToolUse(tools, "required", frozenset((name,)), is_parallel=False), CallForm(True, "stop")
 
@@ -67,7 +67,7 @@ def _legacy(fields: Fields, choice: Any) -> tuple[ToolUse, CallForm]:
 
 
 def _tools(fields: Fields) -> tuple[Tool, ...]:
-    tools = tuple(_tool(f"tools[{index}]", value) for index, value in enumerate(_list(fields, "tools", "tools")))
+    tools = tuple(_tool(f"tools[{index}]", value) for index, value in enumerate(tool_list(fields, "tools", "tools")))
     check_distinct("tools", tools)
     return tools
 
@@ -93,7 +93,7 @@ def _function(where: str, value: Any, definition: Any) -> Tool:
         raise expected(where, "an object with a name", value)
     check_depth(where, value)
     fields = Fields(value, f"{where}.")
-    name = _required_string(fields, "name")
+    name = required_string(fields, "name")
     check_tool_name(where, name)
     wrapped = dict(definition) if definition is not value else {"function": value}
     return Tool(
@@ -138,13 +138,15 @@ def check_distinct(where: str, tools: Sequence[Tool]) -> None:
 # --- choices --------------------------------------------------------------------------------------
 
 
-def _named_choice(choice: Any) -> str | None:
+def named_choice(choice: Any) -> str | None:
+    """The function that `tool_choice` names, if it names one."""
     if not (isinstance(choice, dict) and choice.get("type") == "function"):
         return None
     return _function_name("tool_choice", choice)
 
 
-def _allowed_choice(choice: Any) -> tuple[Literal["auto", "none", "required"], frozenset[str] | None]:
+def allowed_choice(choice: Any) -> tuple[Literal["auto", "none", "required"], frozenset[str] | None]:
+    """Any other `tool_choice`: the mode, and the names that it allows."""
     if choice is None:
         return "auto", None
     if isinstance(choice, str) and choice in ("auto", "none", "required"):
@@ -161,7 +163,7 @@ def _allowed_choice(choice: Any) -> tuple[Literal["auto", "none", "required"], f
     mode = allowed.string("mode", "auto")
     if mode not in ("auto", "required"):
         raise _bad_choice(allowed.name("mode"), mode, '"auto" or "required"')
-    given = _list(allowed, "tools", f"{where}tools")
+    given = tool_list(allowed, "tools", f"{where}tools")
     if not given:
         raise InvalidRequestError(f"{where}tools is empty; name at least one tool.", param=f"{where}tools")
     names = frozenset(_function_name(f"{where}tools[{index}]", item) for index, item in enumerate(given))
@@ -174,8 +176,8 @@ def _function_name(where: str, value: Any) -> str:
         raise expected(where, "an object that names a function", value)
     fields = Fields(value, f"{where}.")
     if fields.get("name") is not None:
-        return _required_string(fields, "name")
-    return _required_string(Fields(fields.object("function"), f"{where}.function."), "name")
+        return required_string(fields, "name")
+    return required_string(Fields(fields.object("function"), f"{where}.function."), "name")
 
 
 def check_known(where: str, names: Sequence[str], tools: Sequence[Tool]) -> None:
@@ -196,7 +198,7 @@ def _bad_choice(where: str, value: Any, allowed: str) -> InvalidRequestError:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def _list(fields: Fields, key: str, where: str) -> list[Any]:
+def tool_list(fields: Fields, key: str, where: str) -> list[Any]:
     value = fields.get(key)
     if value is None:
         return []
@@ -207,7 +209,7 @@ def _list(fields: Fields, key: str, where: str) -> list[Any]:
     return value
 
 
-def _required_string(fields: Fields, key: str) -> str:
+def required_string(fields: Fields, key: str) -> str:
     value = fields.string(key, "")
     if not value:
         raise InvalidRequestError(f"{fields.name(key)} is missing.", param=fields.name(key))

@@ -11,7 +11,9 @@ from starlette.middleware import Middleware
 
 from inglenook.config import ServerSettings
 from inglenook.errors import InglenookError
+from inglenook.gateway.response_store import ResponseStore
 from inglenook.gateway.router import Router
+from inglenook.server.background import end_background
 from inglenook.server.errors import on_http_exception, on_inglenook_error
 from inglenook.server.gate import Gate
 from inglenook.server.routes import (
@@ -24,20 +26,30 @@ from inglenook.server.routes import (
     prompts,
     ranking,
 )
+from inglenook.server.routes import responses as responses_routes
 from inglenook.server.state import ServerState
 
 
-def create_app(router: Router, settings: ServerSettings, *, version: str) -> Starlette:
-    """An ASGI app that answers with the router's back ends, and closes them when its lifespan ends."""
+def create_app(
+    router: Router, settings: ServerSettings, *, version: str, responses: ResponseStore | None = None
+) -> Starlette:
+    """An ASGI app that answers with the router's back ends, and closes them when its lifespan ends.
+
+    `responses` keeps what the Responses route answered; None: nothing is kept.
+    """
+    state = ServerState(router, settings, version, responses or ResponseStore(None))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
+        await end_background(state)
+        state.responses.close()
         await router.close()
 
     app = Starlette(
         routes=[
             *openai.ROUTES,
+            *responses_routes.ROUTES,
             *embeddings.ROUTES,
             *ranking.ROUTES,
             *anthropic.ROUTES,
@@ -51,5 +63,5 @@ def create_app(router: Router, settings: ServerSettings, *, version: str) -> Sta
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # the gate has taken the slashes off
-    app.state.inglenook = ServerState(router, settings, version)
+    app.state.inglenook = state
     return app

@@ -21,7 +21,7 @@ from inglenook.server.paths import tidy
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")  # printable ASCII: it is written to the log and into a header
-_ALLOWED = "GET, POST, OPTIONS"
+_ALLOWED = "GET, POST, DELETE, OPTIONS"
 
 
 class Gate:

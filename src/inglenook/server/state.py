@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from starlette.requests import Request
 
 from inglenook.config import ServerSettings
 from inglenook.errors import InglenookError
+from inglenook.gateway.response_store import ResponseStore
 from inglenook.gateway.router import Router
 from inglenook.server.answer import Answer
 
@@ -18,7 +20,9 @@ class ServerState:
     router: Router
     settings: ServerSettings
     version: str
+    responses: ResponseStore = field(default_factory=lambda: ResponseStore(None))
     answers: set[Answer[Any]] = field(default_factory=set)  # those being written
+    in_background: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by response id
 
     def end_answers(self, error: InglenookError) -> None:
         """Make every running answer end with this error."""

@@ -63,6 +63,7 @@ class HarmonyParser(ThinkingParser):
         reader = self._reader
         while (yield from reader.peek()):
             header = yield from read_header(reader)
+            self.phase = "thinking" if header is not None and self._is_thought(header) else "answer"
             if header is None:
                 yield from reader.take_one(*_STARTS)
                 self._hand_on()
@@ -72,14 +73,19 @@ class HarmonyParser(ThinkingParser):
                 yield from self._body()
                 yield from reader.take_one(*ENDS)
                 self._hand_on()
-            elif header.channel == "analysis":
+            elif self._is_thought(header):
                 reader.drop()
                 yield from self._thinking()
             else:
                 reader.drop()
                 yield from self._body()
-            yield from reader.take_one(*ENDS)
+            self.has_end_mark = (yield from reader.take_one(*ENDS)) is not None
+            self.phase = "undecided"
             reader.drop()
+
+    @staticmethod
+    def _is_thought(header: Header) -> bool:
+        return header.channel == "analysis" and not header.recipient
 
     def _thinking(self) -> Reading[None]:
         separator = "\n" if self._has_thought else ""

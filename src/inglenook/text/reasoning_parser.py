@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from inglenook.text.output import OutputParser, ParsedText
 from inglenook.text.tool_formats.reader import AnswerReader, Reading
@@ -26,8 +27,18 @@ class Marks:
     answer_end: str = ""
 
 
+Phase = Literal["undecided", "thinking", "answer"]
+
+
 class ThinkingParser:
-    """Reads an answer, and hands on what is behind its thinking: to `rest`, or as content as it is."""
+    """Reads an answer, and hands on what is behind its thinking: to `rest`, or as content as it is.
+
+    `phase` is where the text ends that was pushed so far. `has_end_mark`: the last thinking that ended was closed, and
+    not broken off by the answer.
+    """
+
+    phase: Phase = "undecided"
+    has_end_mark = False
 
     def __init__(self, rest: OutputParser | None) -> None:
         self._rest = rest
@@ -71,6 +82,7 @@ class MarkedParser(ThinkingParser):
         super().__init__(rest)
         self._marks = marks
         self._is_open = is_open
+        self.phase = "thinking" if is_open else "undecided"
 
     def _read(self) -> Reading[None]:
         reader, marks = self._reader, self._marks
@@ -78,8 +90,11 @@ class MarkedParser(ThinkingParser):
         has_begun = (yield from reader.take_one(*marks.begins)) is not None
         reader.drop() if has_begun else reader.rewind()
         if has_begun or self._is_open:
+            self.phase = "thinking"
             yield from self._think()
+            self.phase = "answer"
             yield from self._skip_line_ends()
+        self.phase = "answer"
         if marks.answer_begin:
             yield from reader.spaces()
             if (yield from reader.take(marks.answer_begin)):
@@ -104,6 +119,7 @@ class MarkedParser(ThinkingParser):
         if not (yield from reader.peek()):
             self._parsed.append(ParsedText(reasoning=line_ends))
         elif (yield from reader.take_one(*marks.ends)) is not None:
+            self.has_end_mark = True
             reader.drop()
 
     def _answer_before_end(self) -> Reading[None]:
