@@ -106,9 +106,12 @@ class Subject:
 
     def prompt(self, num_tokens: int, seed: int | None = None) -> tuple[int, ...]:
         """Random tokens; the same seed gives the same prompt, None one that hasn't been before."""
+        return self.random_tokens(num_tokens, self.loaded.config.vocab_size, seed)
+
+    def random_tokens(self, count: int, vocab_size: int, seed: int | None = None) -> tuple[int, ...]:
         self._num_requests += 1
         random = np.random.default_rng((0, self._num_requests) if seed is None else (1, seed))
-        return tuple(random.integers(0, self.loaded.config.vocab_size, num_tokens).tolist())
+        return tuple(random.integers(0, vocab_size, count).tolist())
 
     def request(self, prompt: tuple[int, ...], max_tokens: int) -> EngineRequest:
         """Greedy, to the full length whatever the tokens are, and without drafts: random models repeat themselves."""

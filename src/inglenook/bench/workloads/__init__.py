@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from inglenook.bench.workload import Workload
 from inglenook.bench.workloads.decode import decode
+from inglenook.bench.workloads.embed import embed
 from inglenook.bench.workloads.long_context import LONG_CONTEXT
 from inglenook.bench.workloads.neighbour import NEIGHBOUR
 from inglenook.bench.workloads.prefill import prefill
@@ -27,6 +28,8 @@ WORKLOADS: dict[str, Workload] = {
         decode(8),
         decode(16),
         decode(32),
+        embed(16),
+        embed(256),
         PYTHON_SHARE,
         PREFIX_REUSE,
         START,
