@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +19,7 @@ QUESTION = [{"role": "user", "content": "Count to five."}]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, default_model: str, embedding_model: str) -> Iterator[Server]:
     [text] = re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     file = tmp_path_factory.mktemp("settings") / "models.toml"
     file.write_text(text)
@@ -37,7 +38,7 @@ def answer(server: Server, model: str, **options: object) -> openai.types.chat.C
 
 def test_names(server: Server) -> None:
     listed = {model.id: model for model in server.client().models.list()}
-    assert list(listed) == ["smollm2:135m", "noise", "gpt-3.5-turbo"]
+    assert list(listed) == ["smollm2:135m", "all-minilm:l6-v2", "noise", "gpt-3.5-turbo"]
     assert listed["smollm2:135m"].max_model_len == 4096  # type: ignore[attr-defined]
     own = answer(server, "smollm2:135m")
     for name in ("gpt-3.5-turbo", "default", "NotRequired"):
@@ -45,8 +46,40 @@ def test_names(server: Server) -> None:
         assert other.model == name
         assert other.choices[0].message.content == own.choices[0].message.content
     assert answer(server, "noise").choices[0].message.content != own.choices[0].message.content
-    with pytest.raises(openai.NotFoundError, match=re.escape("smollm2:135m, noise, gpt-3.5-turbo")):
+    with pytest.raises(openai.NotFoundError, match=re.escape("smollm2:135m, all-minilm:l6-v2, noise, gpt-3.5-turbo")):
         answer(server, "gpt-4")
+
+
+def test_requests_without_a_name_go_where_their_task_is_done(server: Server) -> None:
+    """The openai library always sends one; other clients don't."""
+    vector = server.client().embeddings.create(model="all-minilm:l6-v2", input="Hi").data[0].embedding
+    for body in ({}, {"model": None}, {"model": ""}, {"model": "default"}):
+        embedded = httpx.post(f"{server.url}/v1/embeddings", json={"input": "Hi", **body}).json()
+        assert embedded["model"] == (body.get("model") or "all-minilm:l6-v2")
+        assert embedded["data"][0]["embedding"] == pytest.approx(vector, abs=1e-7)
+        chat = httpx.post(f"{server.url}/v1/chat/completions", json={"messages": QUESTION, "max_tokens": 2, **body})
+        assert chat.json()["model"] == (body.get("model") or "smollm2:135m")
+    with pytest.raises(openai.BadRequestError, match="Of this server's models, smollm2:135m, noise can"):
+        answer(server, "all-minilm:l6-v2")
+    with pytest.raises(openai.BadRequestError, match=re.escape("all-minilm:l6-v2 can")):
+        server.client().embeddings.create(model="gpt-3.5-turbo", input="Hi")
+
+
+def test_running_answers_of_every_model_come_to_their_end(serve: Callable[..., Server]) -> None:
+    server = serve("smollm2:135m", "--model", "dummy:135m", "--shutdown-grace-s", "60")
+    streams = [
+        server.client().chat.completions.create(
+            model=name, messages=QUESTION, max_tokens=120, stream=True, extra_body={"ignore_eos": True}
+        )
+        for name in ("smollm2:135m", "dummy:135m")
+    ]
+    first = [next(iter(stream)) for stream in streams]
+    server.process.send_signal(signal.SIGTERM)
+    for stream in streams:
+        chunks = list(stream)
+        assert chunks[-1].choices[0].finish_reason == "length"
+    assert {chunk.model for chunk in first} == {"smollm2:135m", "dummy:135m"}
+    assert server.process.wait(20) == 0
 
 
 def test_the_same_tokens_beside_a_busy_neighbour(server: Server) -> None:

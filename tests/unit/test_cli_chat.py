@@ -43,6 +43,17 @@ def test_one_question(server: ChatServer, capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
+def test_the_first_model_that_answers_is_asked(server: ChatServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server.models = [{"id": "vectors", "task": "embed"}, {"id": "chat", "task": "generate"}]
+    server.say("x")
+    assert chat(server, "Hi") == 0
+    assert server.requests[0]["model"] == "chat"
+    for models, message in ((server.models[:1], "no model that generates text"), ([3], "is it an inference server?")):
+        server.models = models  # type: ignore[assignment]
+        assert chat(server, "Hi") == 1
+        assert message in capsys.readouterr().err
+
+
 def test_options_go_with_the_request(server: ChatServer) -> None:
     server.say("x")
     options = ["--model", "m", "--system", "Be brief.", "--temperature", "0", "--max-tokens", "5", "--api-key", "k"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inglenook.backends.base import BackendStats
-from inglenook.errors import EngineError, ModelNotFoundError, UnavailableError, UnsupportedTaskError
+from inglenook.errors import ContextLengthError, EngineError, ModelNotFoundError, UnavailableError, UnsupportedTaskError
 from inglenook.gateway.request_stats import Histogram, RequestStats, RequestTimer
 from inglenook.gateway.router import Router
 from inglenook.types import (
@@ -158,6 +158,13 @@ async def test_a_request_that_fails_counts_as_error() -> None:
         await anext(router.chat(request("a")))
     assert router.served[0].stats.finished == {"error": 1}
     assert router.num_running == 0
+
+
+async def test_what_a_request_cannot_have_is_no_error_of_ours() -> None:
+    router = Router([FakeBackend("a", deltas=(ContextLengthError("too long"),))])
+    with pytest.raises(ContextLengthError):
+        await anext(router.chat(request("a")))
+    assert router.served[0].stats.finished == {"refused": 1}
 
 
 async def test_a_request_that_never_began_counts_nothing() -> None:

@@ -44,14 +44,17 @@ class ChatClient:
         )
 
     def first_model(self) -> str:
-        """The name of the model that the server lists first."""
+        """The name of the first model listed that generates text; other servers don't say what theirs do."""
         with self._errors_explained():
             response = self._client.get("models")
         _raise_for_status(response)
         try:
-            return str(response.json()["data"][0]["id"])
-        except (ValueError, KeyError, IndexError, TypeError):
+            names = [str(m["id"]) for m in response.json()["data"] if m.get("task", "generate") == "generate"]
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ChatError(f"{self.url} lists no models; is it an inference server?") from None
+        if not names:
+            raise ChatError(f"{self.url} lists no model that generates text.")
+        return names[0]
 
     def stream(
         self, model: str, messages: Sequence[Mapping[str, str]], options: ChatOptions

@@ -36,7 +36,7 @@ class Histogram:
 
 @dataclass
 class RequestStats:
-    """Counters of one back end since the start. `finished` is by finish reason, or abort, or error."""
+    """Counters of one back end since the start. `finished` is by finish reason, or abort, refused, error."""
 
     num_running: int = 0
     num_prompt_tokens: int = 0
@@ -83,7 +83,7 @@ class RequestTimer:
         return Timings(first_s - self._start_s, now_s - first_s)
 
     def end(self, now_s: float, *, failure: str | None) -> None:
-        """`failure` is abort or error; None for a request that came to its end."""
+        """`failure` is abort, refused or error; None for a request that came to its end."""
         stats = self._stats
         stats.num_running -= 1
         if failure is None:

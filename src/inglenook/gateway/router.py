@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
 from inglenook.backends.base import Backend, Generator, Pooler
-from inglenook.errors import UnavailableError, UnsupportedTaskError
+from inglenook.errors import InglenookError, UnavailableError, UnsupportedTaskError
 from inglenook.gateway.names import ModelNames
 from inglenook.gateway.request_stats import RequestStats, RequestTimer
 from inglenook.types import (
@@ -165,8 +165,8 @@ async def _follow(deltas: AsyncIterator[Delta], stats: RequestStats) -> AsyncGen
             timer.see(delta, now_s)
             yield delta if delta.usage is None else replace(delta, timings=timer.timings(now_s))
         failure = None
-    except Exception:
-        failure = "error"
+    except Exception as error:
+        failure = _failure(error)
         raise
     finally:
         timer.end(time.perf_counter(), failure=failure)
@@ -176,6 +176,11 @@ async def _follow(deltas: AsyncIterator[Delta], stats: RequestStats) -> AsyncGen
             await aclose()
 
 
+def _failure(error: Exception) -> str:
+    """Whose fault it was: what a request asks for and can't have is no error of ours."""
+    return "refused" if isinstance(error, InglenookError) and error.status < 500 else "error"
+
+
 async def _count(work: Coroutine[Any, Any, _AnswerT], stats: RequestStats) -> _AnswerT:
     timer = RequestTimer(stats, time.perf_counter())
     failure: str | None = "abort"
@@ -183,8 +188,8 @@ async def _count(work: Coroutine[Any, Any, _AnswerT], stats: RequestStats) -> _A
         answer = await work
         timer.see(Delta(finish_reason="stop", usage=answer.usage), time.perf_counter())
         failure = None
-    except Exception:
-        failure = "error"
+    except Exception as error:
+        failure = _failure(error)
         raise
     finally:
         timer.end(time.perf_counter(), failure=failure)

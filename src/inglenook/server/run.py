@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import cast
 
@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 _LAST_WORDS_S = 2  # for answers that were cut off to reach their clients
 _KEEP_ALIVE_S = 75  # longer than the idle time of common clients' pools, so that it isn't us who close first
 _BACKLOG = 2048
+_MAX_FILES = 65536
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -62,6 +63,7 @@ def run(
     `on_ready` gets the URL, with the real port, as soon as requests are answered. A second signal ends everything
     at once and raises KeyboardInterrupt. Raises ConfigError where the port is taken.
     """
+    _allow_connections()
     if listener is None:
         listener = bind(settings)
     try:
@@ -148,6 +150,19 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
+
+
+def _allow_connections() -> None:
+    """Every connection is an open file, and many systems begin with 1024: take what the process may have."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _url(host: str, port: int) -> str:
