@@ -51,6 +51,9 @@ class ModelSettings:
         "Chat template instead of the model's own: a file with Jinja, the name of another one of the model's, or a "
         "built-in name such as chatml, vicuna_v1.1 or zero_shot.",
     )
+    trust_request_chat_template: bool = setting(
+        False, "Take chat templates that requests bring. They run on this machine, in a sandbox without time limits."
+    )
     strict: bool = setting(
         False, "Refuse messages that the chat template doesn't take as they are, instead of adapting them."
     )

@@ -104,8 +104,9 @@ class LLM:
 
         `params` are fields of SamplingParams, which override `sampling`, `n` for several choices, and `cache_salt`.
         Without `sampling`, what they leave open is as the model's makers recommend. Further ones are as in requests
-        over HTTP: response_format, structured_outputs, repair, repair_keys; and in `chat` tools, tool_choice,
-        parallel_tool_calls, reasoning_effort, thinking_token_budget, chat_template_kwargs, documents.
+        over HTTP: response_format, structured_outputs, repair, repair_keys, truncate_prompt_tokens, truncation_side,
+        echo, add_special_tokens; here suffix, and in `chat` tools, tool_choice, parallel_tool_calls, reasoning_effort,
+        thinking_token_budget, chat_template, chat_template_kwargs, documents.
         Raises InvalidRequestError for a parameter or a prompt that can't be honoured.
         """
         request, num_choices = self._completion_request(prompts, sampling, params)

@@ -86,7 +86,6 @@ async def test_tokenize_as_text_generation_inference(http: httpx.AsyncClient) ->
         ({"prompt": 7}, "prompt"),
         ({"inputs": ["a"]}, "inputs"),
         ({"messages": "Hi"}, "messages"),
-        ({"messages": MESSAGES, "add_special_tokens": True}, "add_special_tokens"),
     ],
 )
 async def test_bodies_that_say_nothing(http: httpx.AsyncClient, body: dict[str, Any], param: str) -> None:

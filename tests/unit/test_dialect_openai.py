@@ -268,7 +268,6 @@ def test_numbers_may_be_written_either_way() -> None:
         ({"repair_keys": 5}, "repair_keys", "a list of strings"),
         ({"continue_final_message": True, "add_generation_prompt": True}, "add_generation_prompt", "exclude"),
         ({"chat_template_kwargs": 5}, "chat_template_kwargs", "expected an object"),
-        ({"echo": True}, "echo", "not supported"),
     ],
 )
 def test_bad_values_are_named(fields: dict[str, Any], param: str, words: str) -> None:

@@ -36,7 +36,9 @@ def test_nothing_given() -> None:
     options = take_options({}, is_chat=True)
     assert (options["constraint"], options["tool_use"], options["is_repaired"]) == (None, ToolUse(), None)
     options = take_options({}, is_chat=False)
-    assert {value for name, value in options.items() if name != "truncation_side"} == {None, ()}
+    assert options.pop("truncation_side") == "left"
+    assert options.pop("add_special_tokens") is True
+    assert not any(options.values())
 
 
 def test_tools_are_for_chat() -> None:

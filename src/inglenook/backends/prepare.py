@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 from inglenook.backends.bad_words import banned_tokens
 from inglenook.backends.choices import samples
+from inglenook.backends.echo import echoed_message
 from inglenook.backends.formats import AnswerForm, Formats
 from inglenook.backends.generation_config import GenerationConfig
 from inglenook.backends.rendering import rendered_ids, rendered_text
@@ -16,7 +17,8 @@ from inglenook.backends.truncation import truncated
 from inglenook.config import ModelSettings
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import ContextLengthError, InvalidRequestError, UnsupportedParameterError
-from inglenook.text.chat_template import ChatTemplate, missing_template_error
+from inglenook.text.chat_template import ChatTemplate, missing_template_error, request_template
+from inglenook.text.fill_in_middle import MiddleFormat, find_middle_format
 from inglenook.text.normalize import RenderedChat, render_chat
 from inglenook.text.reasoning_options import template_kwargs
 from inglenook.text.tokenizer import Tokenizer
@@ -24,6 +26,8 @@ from inglenook.types import MAX_CHOICES, ChatRequest, CompletionRequest, Generat
 
 if TYPE_CHECKING:
     from inglenook.backends.answer_guides import AnswerGuides
+
+_MAX_TEMPLATES = 32  # of requests, kept compiled
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,16 @@ class Preparer:
         if isinstance(request, CompletionRequest) and request.echo:
             shown = request.prompts if prompts == whole else tuple(map(tuple, prompts))
             echoed = [self._prompt_text(prompt) for prompt in shown]
+        elif isinstance(request, ChatRequest) and request.echo:
+            text, without_effect = echoed_message(request)
+            echoed, warnings = [text], warnings + without_effect
         engine_requests: list[EngineRequest] = []
         for prompt in prompts:
             engine_request, warning = self._engine_request(request, prompt)
             warnings += (warning,) if warning and warning not in warnings else ()
+            if isinstance(request, CompletionRequest) and request.suffix:
+                ends = engine_request.eos_token_ids | self._middle_format().end_ids
+                engine_request = replace(engine_request, eos_token_ids=ends)
             engine_request = replace(engine_request, start_guide=form.start_guide)
             engine_requests += samples(engine_request, request.num_choices, len(engine_requests))
         return PreparedRequest(prompts, engine_requests, warnings, echoed, form)
@@ -106,11 +116,13 @@ class Preparer:
             prompt = rendered_text(
                 self._tokenizer,
                 chat.prompt,
-                add_special_tokens=False,
+                add_special_tokens=request.add_special_tokens,
                 warnings=chat.warnings,
                 with_tokens=with_tokens,
             )
             return [prompt]
+        if request.suffix:
+            return [rendered_ids(self._tokenizer, self._prompt_ids(prompt, request)) for prompt in request.prompts]
         adds = request.add_special_tokens
         return [
             rendered_text(self._tokenizer, prompt, add_special_tokens=adds, with_tokens=with_tokens)
@@ -133,7 +145,7 @@ class Preparer:
     def _chat_prompt(self, request: ChatRequest) -> tuple[list[int], tuple[str, ...], AnswerForm]:
         rendered = self._rendered_chat(request)
         # The template writes the special tokens itself.
-        prompt = self._tokenizer.encode(rendered.prompt, add_special_tokens=False)
+        prompt = self._tokenizer.encode(rendered.prompt, add_special_tokens=request.add_special_tokens)
         tool_format = self.formats.tool_format(uses_generic_tools=rendered.uses_generic_tools)
         form = self.formats.chat_form(request, rendered.prompt, tool_format)
         if needs_guide(request):
@@ -151,11 +163,12 @@ class Preparer:
         return ("Nothing in its chat template shows that this model thinks; what was asked of thinking has no effect.",)
 
     def _rendered_chat(self, request: ChatRequest) -> RenderedChat:
-        if self._template is None:
+        template = self._template if request.chat_template is None else self._request_template(request.chat_template)
+        if template is None:
             raise missing_template_error()
-        source = (self._template.for_tools if request.tool_use.tools else self._template).source
+        source = (template.for_tools if request.tool_use.tools else template).source
         return render_chat(
-            self._template,
+            template,
             request.messages,
             add_generation_prompt=request.add_generation_prompt,
             continue_final_message=request.continue_final_message,
@@ -165,8 +178,36 @@ class Preparer:
             is_strict=self._settings.strict,
         )
 
+    def _request_template(self, source: str) -> ChatTemplate:
+        if not self._settings.trust_request_chat_template:
+            raise UnsupportedParameterError(
+                "chat_template is taken only where the server was started with --trust-request-chat-template.",
+                param="chat_template",
+            )
+        return self._compiled(source)
+
+    @cached_property
+    def _compiled(self) -> Callable[[str], ChatTemplate]:
+        return lru_cache(_MAX_TEMPLATES)(partial(request_template, special_tokens=self._tokenizer.special_tokens))
+
+    def _middle_format(self) -> MiddleFormat:
+        if self._middle is None:
+            raise UnsupportedParameterError(
+                "suffix needs a model that can fill in the middle, and this one's vocabulary has no tokens for that.",
+                param="suffix",
+            )
+        return self._middle
+
+    @cached_property
+    def _middle(self) -> MiddleFormat | None:
+        return find_middle_format(self._tokenizer)
+
     def _prompt_ids(self, prompt: str | tuple[int, ...], request: CompletionRequest) -> list[int]:
-        if isinstance(prompt, str):
+        if request.suffix:
+            token_ids = self._middle_format().prompt(
+                prompt, request.suffix, add_special_tokens=request.add_special_tokens
+            )
+        elif isinstance(prompt, str):
             token_ids = self._tokenizer.encode(prompt, add_special_tokens=request.add_special_tokens)
         else:
             token_ids = list(prompt)
@@ -183,7 +224,8 @@ class Preparer:
     def _engine_request(self, request: GenerateRequest, prompt: list[int]) -> tuple[EngineRequest, str | None]:
         """The request with max_tokens made concrete: an upper bound, capped at the room that the prompt leaves."""
         sampling = self._generation.apply(request)
-        if isinstance(request, ChatRequest) and self._template is not None and self._template.stop:
+        is_ours = isinstance(request, ChatRequest) and request.chat_template is None
+        if is_ours and self._template is not None and self._template.stop:
             sampling = replace(sampling, stop=(*sampling.stop, *self._template.stop))
         room = self._max_model_len - len(prompt)
         if room < (sampling.max_tokens != 0):
@@ -225,5 +267,8 @@ def needs_guide(request: ChatRequest | CompletionRequest) -> bool:
 def _check_completion(request: CompletionRequest) -> None:
     if not request.prompts:
         raise InvalidRequestError("prompt is empty; at least one prompt is needed.", param="prompt")
+    if request.suffix and (request.echo or request.truncate_prompt_tokens is not None):
+        other = "echo" if request.echo else "truncate_prompt_tokens"
+        raise UnsupportedParameterError(f"suffix isn't supported together with {other}. Leave one out.", param="suffix")
     if request.echo and request.sampling.logprobs is not None:
         raise UnsupportedParameterError("logprobs of an echoed prompt aren't supported; leave out echo.", param="echo")

@@ -48,10 +48,7 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "media_io_kwargs": (),
     "mm_processor_kwargs": (),
     # how the prompt is made
-    "chat_template": (),
-    "echo": (),
     "suffix": (),
-    "add_special_tokens": (),
     # sampling
     "best_of": (),  # equal to n is accepted: see openai_requests
     "use_beam_search": (),
@@ -112,6 +109,7 @@ CHAT_ONLY: Mapping[str, tuple[Any, ...]] = {
     "include_reasoning": (True,),
     "separate_reasoning": (True,),
     "documents": (),
+    "chat_template": (),
 }
 
 _NEUTRAL = {**REFUSED, **CHAT_ONLY}

@@ -92,6 +92,9 @@ def read_chat(fields: Fields, request_id: str) -> Parsed[ChatRequest]:
         tool_use=tool_use,
         reasoning=parse_reasoning(fields, template_kwargs),
         documents=parse_documents(fields),
+        echo=fields.boolean("echo", False),
+        add_special_tokens=fields.boolean("add_special_tokens", False),
+        chat_template=fields.string("chat_template", None) or None,
     )
     return _parsed(fields, request, call_form)
 
@@ -122,6 +125,7 @@ def read_completion(fields: Fields, request_id: str) -> Parsed[CompletionRequest
         prompts=_prompts(fields),
         echo=fields.boolean("echo", False),
         add_special_tokens=fields.boolean("add_special_tokens", True),
+        suffix=fields.string("suffix", None) or None,
     )
     return _parsed(fields, request, CallForm())
 

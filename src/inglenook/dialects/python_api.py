@@ -27,7 +27,11 @@ _SHARED = frozenset(
         "truncation_side",
     )
 )
+_COMPLETION = _SHARED | {"suffix", "echo", "add_special_tokens"}
 _CHAT = _SHARED | {
+    "echo",
+    "add_special_tokens",
+    "chat_template",
     "tools",
     "tool_choice",
     "parallel_tool_calls",
@@ -40,14 +44,19 @@ _CHAT = _SHARED | {
 
 def take_options(params: dict[str, Any], *, is_chat: bool) -> dict[str, Any]:
     """Takes what it knows out of `params`. Raises InvalidRequestError, naming the keyword."""
-    names = _CHAT if is_chat else _SHARED
+    names = _CHAT if is_chat else _COMPLETION
     fields = Fields({name: params.pop(name) for name in names & params.keys()})
     options: dict[str, Any] = {
         "constraint": parse_constraint(fields),
         **parse_repair(fields),
         **parse_truncation(fields),
     }
+    options["echo"] = fields.boolean("echo", False)
+    options["add_special_tokens"] = fields.boolean("add_special_tokens", not is_chat)
+    if not is_chat:
+        options["suffix"] = fields.string("suffix", None) or None
     if is_chat:
+        options["chat_template"] = fields.string("chat_template", None) or None
         template_kwargs = fields.object("chat_template_kwargs")
         options["chat_template_kwargs"] = template_kwargs
         options["tool_use"], _ = parse_tool_use(fields)
@@ -90,4 +99,4 @@ def sampling_values(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def option_names(*, is_chat: bool) -> frozenset[str]:
-    return _CHAT if is_chat else _SHARED
+    return _CHAT if is_chat else _COMPLETION

@@ -44,11 +44,6 @@ def read_tokenize(fields: Fields) -> TokenizeCall:
     with_strings = fields.boolean("return_token_strs", False)
     with_pieces = fields.boolean("with_pieces", False)
     if fields.get("messages") is not None:
-        if fields.boolean("add_special_tokens", False):
-            raise UnsupportedParameterError(
-                "add_special_tokens isn't supported with messages: the chat template writes the special tokens.",
-                param="add_special_tokens",
-            )
         parsed = read_chat(fields, "tokenize")
         return TokenizeCall(parsed.request, "vllm", with_strings, parsed.unknown_fields)
     given = [name for name in _KINDS if fields.get(name) is not None]

@@ -160,6 +160,21 @@ def find_template(tokenizer: Tokenizer, choice: str | None = None) -> ChatTempla
     return None
 
 
+def request_template(source: str, special_tokens: Mapping[str, str]) -> ChatTemplate:
+    """One that a request brings. Raises InvalidRequestError where it isn't valid Jinja."""
+    template = ChatTemplate(source, special_tokens)
+    try:
+        template.compile()
+    except CheckpointError as error:
+        cause = error.__cause__
+        line = getattr(cause, "lineno", None)
+        where = "" if line is None else f" (line {line})"
+        raise InvalidRequestError(
+            f"chat_template isn't valid Jinja: {str(cause)[:300]}{where}", param="chat_template"
+        ) from None
+    return template
+
+
 def _named(named: NamedTemplate, tokenizer: Tokenizer) -> ChatTemplate:
     source = named.source
     if named.adds_bos and tokenizer.bos_token_id in tokenizer.encode("")[:1]:

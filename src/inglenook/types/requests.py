@@ -51,6 +51,9 @@ class ChatRequest(GenerateRequest):
     tool_use: ToolUse = ToolUse()
     reasoning: ReasoningOptions = ReasoningOptions()
     documents: tuple[Mapping[str, Any], ...] = ()
+    echo: bool = False  # the last message's text before the answer, if it is the answer's role that said it
+    add_special_tokens: bool = False  # beside those that the template writes
+    chat_template: str | None = None  # Jinja, in place of the model's
 
 
 @dataclass(frozen=True)
@@ -60,3 +63,4 @@ class CompletionRequest(GenerateRequest):
     prompts: tuple[str | tuple[int, ...], ...] = ()
     echo: bool = False
     add_special_tokens: bool = True
+    suffix: str | None = None  # what is to stand behind the answer
