@@ -59,6 +59,17 @@ class Answer(Generic[T]):
         batch, self._ready = self._ready, []
         return batch
 
+    async def is_ready_within(self, seconds: float) -> bool:
+        """Whether `next_batch` doesn't wait any more: because of deltas, the end, or an error."""
+        if not self._ready and not self._is_done:
+            self._wake.clear()
+            timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
+        return bool(self._ready) or self._is_done
+
     def stop(self, error: Exception) -> None:
         """End the answer with this error, unless it has ended."""
         if not self._is_done:

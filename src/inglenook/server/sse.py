@@ -20,6 +20,7 @@ _HEADERS = {
     "cache-control": "no-cache",  # proxies that cache or buffer would hold the tokens back
     "x-accel-buffering": "no",
 }
+KEEP_ALIVE_S = 15.0  # half of what proxies and load balancers allow at least
 _log = logging.getLogger(__name__)
 
 
@@ -45,10 +46,11 @@ class StreamEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Framing:
-    """How events become the bytes of a body."""
+    """How events become the bytes of a body. `keep_alive` is what readers pass over, where there is such a thing."""
 
     content_type: str
     frame: Callable[[Sequence[Event]], bytes]
+    keep_alive: bytes = b""
 
 
 def frame(events: Sequence[Event]) -> bytes:
@@ -59,11 +61,15 @@ def frame(events: Sequence[Event]) -> bytes:
 
 
 # The content type is bare, as some clients compare it: events are UTF-8 anyway.
-EVENTS = Framing("text/event-stream", frame)
+EVENTS = Framing("text/event-stream", frame, b": keep-alive\n\n")
 
 
 class EventStream(Response):
-    """Waits for the first delta before it sends anything, so that an early error is a plain HTTP one."""
+    """Waits for the first delta before it sends anything, so that an early error is a plain HTTP one.
+
+    A long prompt would make proxies and clients give up: after KEEP_ALIVE_S the answer begins without it, as by then
+    the request has been found good. From there on comments keep silent connections alive.
+    """
 
     def __init__(
         self, answer: Answer[Delta], encoder: StreamEncoder, warnings: Sequence[str], framing: Framing = EVENTS
@@ -75,7 +81,8 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._answer as answer:
-            batch = await answer.next_batch()
+            is_silent = bool(self._framing.keep_alive) and not await answer.is_ready_within(KEEP_ALIVE_S)
+            batch = [] if is_silent else await answer.next_batch()
             self.status_code = 200
             frame = self._framing.frame
             self.init_headers(
@@ -84,11 +91,13 @@ class EventStream(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             encoder = self._encoder
             try:
+                if is_silent:
+                    batch = await self._next_batch(answer, send, is_silent=True)
                 while batch:
                     events = [event for delta in batch for event in encoder.encode(delta)]
                     if events:
                         await send({"type": "http.response.body", "body": frame(events), "more_body": True})
-                    batch = await answer.next_batch()
+                    batch = await self._next_batch(answer, send)
                 last = [*encoder.end()]
             except ClientGoneError:
                 return
@@ -98,3 +107,10 @@ class EventStream(Response):
                 _log.exception("Request %s broke off in its stream.", scope.get(REQUEST_ID))
                 last = [*encoder.fail(unexpected(scope))]
             await send({"type": "http.response.body", "body": frame(last)})
+
+    async def _next_batch(self, answer: Answer[Delta], send: Send, *, is_silent: bool = False) -> list[Delta]:
+        keep_alive = self._framing.keep_alive
+        while keep_alive and (is_silent or not await answer.is_ready_within(KEEP_ALIVE_S)):
+            is_silent = False
+            await send({"type": "http.response.body", "body": keep_alive, "more_body": True})
+        return await answer.next_batch()
