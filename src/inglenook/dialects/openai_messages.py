@@ -10,16 +10,16 @@ from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import Message
 
 
-def parse_messages(fields: Fields) -> tuple[Message, ...]:
+def parse_messages(fields: Fields, key: str = "messages") -> tuple[Message, ...]:
     """Raises InvalidRequestError, naming the field."""
-    given = fields.get("messages")
+    given = fields.get(key)
     if given is None:
-        raise InvalidRequestError("messages is missing; it must be a list of messages.", param="messages")
+        raise InvalidRequestError(f"{key} is missing; it must be a list of messages.", param=key)
     if not isinstance(given, list):
-        raise expected("messages", "a list of messages", given)
+        raise expected(key, "a list of messages", given)
     if not given:
-        raise InvalidRequestError("messages is empty; at least one message is needed.", param="messages")
-    return tuple(_message(f"messages[{index}]", value) for index, value in enumerate(given))
+        raise InvalidRequestError(f"{key} is empty; at least one message is needed.", param=key)
+    return tuple(_message(f"{key}[{index}]", value) for index, value in enumerate(given))
 
 
 def parse_documents(fields: Fields) -> tuple[Mapping[str, Any], ...]:

@@ -30,7 +30,7 @@ _CALL = _object(
     function=_object(("name",), name=_TEXT, arguments=_one_of(_TEXT, _OBJECT)),
 )
 _CONTENT = _one_of(_TEXT, {"type": "array", "items": _object(("type", "text"), type=_kind("text"), text=_TEXT)})
-_MESSAGES: Schema = {
+MESSAGES: Schema = {
     "type": "array",
     "minItems": 1,
     "items": _object(
@@ -73,7 +73,7 @@ SHARED: Mapping[str, Schema] = {
 }
 CHAT: Mapping[str, Schema] = {
     **SHARED,
-    "messages": _MESSAGES,
+    "messages": MESSAGES,
     "documents": _one_of({"type": "array", "items": _OBJECT}),
     "tools": _one_of(
         {"type": "array", "items": _object(("type", "function"), type=_kind("function"), function=_FUNCTION)}
