@@ -77,7 +77,8 @@ def run_client(clients_python: ClientsPython) -> RunClient:
             env={**clients_python.environment, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "none"},
         )
         assert done.returncode == 0, f"{script}.{function} failed:\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
-        return json.loads(done.stdout.splitlines()[-1])
+        [result] = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+        return json.loads(result.removeprefix("RESULT "))
 
     return run
 

@@ -20,6 +20,8 @@ EXAMPLES = dict(re.findall(r"^## ([^\n]+)\n.*?^```python\n(.*?)^```$", DOCUMENT,
 OUTPUTS = {
     "openai": r"^name='.*' country='.*' has_harbour=(True|False)$",
     "LangChain": r"^17 degrees (celsius|fahrenheit) in ",
+    "LiteLLM": r"^Answer: \S",
+    "AgentScope 0.0.1": r"^Answer: \S",
     "AutoGen 0.2": r"^\['person', '\w+', '\w+', '\w+'\]$",
     "AutoGen 0.4 and later": r"^mood='(glad|sad|neither)' is_question=(True|False)$",
 }
@@ -31,7 +33,9 @@ def test_every_example_is_run() -> None:
 
 
 @pytest.mark.parametrize("client", OUTPUTS)
-def test_an_example_of_the_documentation(server: Server, clients_python: ClientsPython, client: str) -> None:
+def test_an_example_of_the_documentation(
+    server: Server, clients_python: ClientsPython, client: str, tmp_path: Path
+) -> None:
     assert ADDRESS in EXAMPLES[client]
     done = subprocess.run(
         [clients_python.path, "-c", EXAMPLES[client].replace(ADDRESS, server.url)],
@@ -39,6 +43,7 @@ def test_an_example_of_the_documentation(server: Server, clients_python: Clients
         text=True,
         timeout=60,
         env=clients_python.environment,
+        cwd=tmp_path,  # AgentScope writes a folder
     )
     assert done.returncode == 0, done.stderr[-8000:]
     assert re.search(OUTPUTS[client], done.stdout, re.MULTILINE), done.stdout[-4000:]

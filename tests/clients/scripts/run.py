@@ -1,4 +1,4 @@
-"""Runs one function of a script beside this one. Its result is the last line of the output, as JSON.
+"""Runs one function of a script beside this one. Its result is a line of the output that begins with RESULT, as JSON.
 
 run.py SCRIPT FUNCTION ARGUMENTS_AS_JSON
 """
@@ -16,7 +16,7 @@ def main() -> None:
         import asyncio
 
         result = asyncio.run(_wait_for(result))
-    print("\n" + json.dumps(result))
+    print("\nRESULT " + json.dumps(result), flush=True)
 
 
 async def _wait_for(result):
