@@ -88,10 +88,15 @@ def test_odd_names_in_paths(listen: Callable[[Starlette], str], backend_of: Back
     assert {request.model for request in backend.requests} == {name}
 
 
-def test_azures_client(url: str) -> None:
-    azure = openai.AzureOpenAI(azure_endpoint=url, api_key="x", api_version="2024-06-01")
+def test_azures_client(listen: Callable[[Starlette], str], backend: ScriptedBackend) -> None:
+    url = listen(app_of(backend, api_key=("k",)))
+    azure = openai.AzureOpenAI(azure_endpoint=url, api_key="k", api_version="2024-06-01")
     answer = azure.chat.completions.create(model="org/model", messages=[{"role": "user", "content": "Hi"}])
     assert (answer.model, answer.choices[0].message.content) == ("org/model", "Hello there")
+    with pytest.raises(openai.AuthenticationError):
+        azure.with_options(api_key="wrong").chat.completions.create(
+            model="org/model", messages=[{"role": "user", "content": "Hi"}]
+        )
 
 
 async def test_an_unknown_model_in_the_path(http: httpx.AsyncClient) -> None:

@@ -60,6 +60,12 @@ class Crowd:
         end_s = time.monotonic() + seconds
         await asyncio.gather(*(self._client(random.Random(seed * 1000 + i), end_s) for i in range(num_clients)))
 
+    async def run_longest(self, num_clients: int) -> None:
+        """The longest of the requests that are refused, all at once."""
+        path, body, status = max(BAD_BODIES, key=lambda one: len(one[1]))
+        answers = await asyncio.gather(*(self._request("POST", path, body, None) for _ in range(num_clients)))
+        assert {answer.status for answer in answers} == {status}
+
     async def _client(self, rng: random.Random, end_s: float) -> None:
         kinds = [self._stream] * 12 + [self._whole] * 3 + [self._choices, self._embed, self._bad] * 2 + [self._look]
         await asyncio.sleep(rng.random())  # clients don't come all at once

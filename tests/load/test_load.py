@@ -81,6 +81,7 @@ def num_open_files(server: Server) -> int:
 @pytest.mark.timeout(SECONDS + 240)
 def test_a_crowd(server: Server) -> None:
     crowd = crowd_for(server)
+    asyncio.run(crowd.run_longest(16))  # as many at once as it takes in: its memory grows to that once
     num_files = num_open_files(server)
     memory = MemoryLog(server.process.pid)
     memory.start()

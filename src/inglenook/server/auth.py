@@ -1,4 +1,4 @@
-"""API keys: `Authorization: Bearer KEY`, or `x-api-key: KEY` as Anthropic's clients send it."""
+"""API keys: `Authorization: Bearer KEY`, or `x-api-key: KEY` as Anthropic's clients send it, `api-key` as Azure's."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def _given_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
             scheme, _, token = value.partition(b" ")
             if scheme.lower() == b"bearer" and token.strip():
                 return token.strip()
-        elif name == b"x-api-key":
+        elif name in (b"x-api-key", b"api-key"):
             given = value.strip()
     return given
