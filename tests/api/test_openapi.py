@@ -39,7 +39,7 @@ SERVED = serve(byte_tokenizer(()), ["An answer."])
 SERVED.engine.is_guided = False  # it says the same whatever is asked of it
 APP = SERVED.app
 POOLER = create_app(Router([ScriptedPooler()]), ServerSettings(), version="0")
-POOLED = ("embedding", "rerank", "score", "v2")  # how paths begin that another model answers
+POOLED = ("embedding", "rerank", "score", "v2", "api/embed")  # how paths begin that another model answers
 
 
 async def served(scope: Scope, receive: Receive, send: Send) -> None:

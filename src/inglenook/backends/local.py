@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from inglenook.backends.base import BackendStats
 from inglenook.backends.choice import Choice
 from inglenook.backends.choices import usage
+from inglenook.backends.details import describe
 from inglenook.backends.formats import named_formats
 from inglenook.backends.generation_config import GenerationConfig, read_generation_config
 from inglenook.backends.prepare import Preparer, needs_guide
@@ -28,6 +29,7 @@ from inglenook.types import (
     Delta,
     GenerateRequest,
     ModelCard,
+    ModelDetails,
     RenderedPrompt,
 )
 
@@ -74,6 +76,7 @@ class LocalBackend:
         settings: ModelSettings = ModelSettings(),  # noqa: B008
         vocab_size: int | None = None,  # of the logits; None: the tokenizer's
         max_requests: int = 1,
+        details: ModelDetails = ModelDetails(),  # noqa: B008
     ) -> None:
         self.engine = engine
         self.generation = generation
@@ -82,7 +85,15 @@ class LocalBackend:
         )
         self._tokenizer = tokenizer
         created = int(time.time())
-        self._cards = [ModelCard(name, created, max_model_len, root, max_requests=max_requests) for name in names]
+        details = replace(
+            details,
+            template=template.source if template is not None else "",
+            sampling=generation.sampling,
+            is_thinking=self.preparer.formats.reasoning is not None,
+        )
+        self._cards = [
+            ModelCard(name, created, max_model_len, root, max_requests=max_requests, details=details) for name in names
+        ]
 
     def models(self) -> list[ModelCard]:
         return self._cards
@@ -233,6 +244,7 @@ def load_local_backend(
         settings=model,
         vocab_size=loaded.config.vocab_size,
         max_requests=engine.max_num_seqs + engine.max_queue,
+        details=describe(files.path, loaded.checkpoint, loaded.config),
     )
 
 

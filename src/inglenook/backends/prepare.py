@@ -89,6 +89,9 @@ class Preparer:
         whole = prompts
         prompts, cut = self._truncated(request, prompts)
         warnings += cut
+        if (request.max_total_tokens or 0) > self._max_model_len:
+            asked = request.max_total_tokens
+            warnings += (f"A context of {asked} tokens was asked for; the model has {self._max_model_len} here.",)
         if isinstance(request, CompletionRequest) and request.echo:
             shown = request.prompts if prompts == whole else tuple(map(tuple, prompts))
             echoed = [self._prompt_text(prompt) for prompt in shown]
@@ -140,7 +143,7 @@ class Preparer:
     def _truncated(
         self, request: GenerateRequest, prompts: Sequence[list[int]]
     ) -> tuple[list[list[int]], tuple[str, ...]]:
-        return truncated(prompts, request, self._max_model_len, self._tokenizer.bos_token_id)
+        return truncated(prompts, request, self._context_of(request), self._tokenizer.bos_token_id)
 
     def _chat_prompt(self, request: ChatRequest) -> tuple[list[int], tuple[str, ...], AnswerForm]:
         rendered = self._rendered_chat(request)
@@ -202,6 +205,10 @@ class Preparer:
     def _middle(self) -> MiddleFormat | None:
         return find_middle_format(self._tokenizer)
 
+    def _context_of(self, request: GenerateRequest) -> int:
+        """Tokens of a prompt and its answer together."""
+        return min(self._max_model_len, request.max_total_tokens or self._max_model_len)
+
     def _prompt_ids(self, prompt: str | tuple[int, ...], request: CompletionRequest) -> list[int]:
         if request.suffix:
             token_ids = self._middle_format().prompt(
@@ -227,14 +234,16 @@ class Preparer:
         is_ours = isinstance(request, ChatRequest) and request.chat_template is None
         if is_ours and self._template is not None and self._template.stop:
             sampling = replace(sampling, stop=(*sampling.stop, *self._template.stop))
-        room = self._max_model_len - len(prompt)
+        context = self._context_of(request)
+        room = context - len(prompt)
         if room < (sampling.max_tokens != 0):
             is_chat = isinstance(request, ChatRequest)
             param = "messages" if is_chat else "prompt"
+            is_own = context == self._max_model_len
+            advice = " or start the server with a longer --max-model-len" if is_chat and is_own else ""
             raise ContextLengthError(
-                f"This model's context length is {self._max_model_len} tokens, and the {param} has {len(prompt)}; "
-                "at least one must be left for the answer. Shorten the input"
-                + (" or start the server with a longer --max-model-len." if is_chat else "."),
+                f"This {'model' if is_own else 'request'}'s context length is {context} tokens, and the {param} has "
+                f"{len(prompt)}; at least one must be left for the answer. Shorten the input{advice}.",
                 param=param,
             )
         warning = None

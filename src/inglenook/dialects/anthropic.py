@@ -13,6 +13,7 @@ import msgspec
 from inglenook.dialects import anthropic_wire as wire
 from inglenook.dialects.anthropic_fields import NO_THREADS
 from inglenook.dialects.anthropic_messages import CALL_ID_PREFIX
+from inglenook.dialects.arguments import arguments_object
 from inglenook.errors import (
     AuthenticationError,
     InglenookError,
@@ -158,18 +159,7 @@ def _block(pieces: list[_Piece], head: AnswerHead) -> wire.ContentBlock:
         return wire.ThinkingBlock(text if head.shows_thinking else "", _signature(text))
     call = pieces[0].call
     assert call is not None
-    return wire.ToolUseBlock(f"{CALL_ID_PREFIX}{call.id}", call.name or "", _input(text))
-
-
-def _input(arguments: str) -> dict[str, Any]:
-    """The arguments as an object; of a call that the limit of tokens cut off, what is there of it."""
-    try:
-        value = msgspec.json.decode(arguments or "{}")
-    except ValueError:
-        import json_repair  # rarely needed
-
-        value = json_repair.loads(arguments, skip_json_loads=True)
-    return value if isinstance(value, dict) else {}
+    return wire.ToolUseBlock(f"{CALL_ID_PREFIX}{call.id}", call.name or "", arguments_object(text))
 
 
 # --- streams --------------------------------------------------------------------------------------

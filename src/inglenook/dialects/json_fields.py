@@ -166,6 +166,10 @@ class Fields:
             )
         self._values = {**self._values, key: value}
 
+    def names(self) -> frozenset[str]:
+        """Of the fields that are given."""
+        return frozenset(key for key, value in self._values.items() if value is not None)
+
     def unread(self) -> dict[str, Any]:
         return {key: value for key, value in self._values.items() if key not in self._read}
 

@@ -35,7 +35,7 @@ def parse_tool_use(fields: Fields) -> tuple[ToolUse, CallForm]:
             name = "functions" if fields.get("functions") else "function_call"
             raise InvalidRequestError(f"{name} is the older form of tools; send one of the two.", param=name)
         return _legacy(fields, legacy_choice)
-    tools = _tools(fields)
+    tools = parse_tools(fields)
     named = named_choice(choice)
     if named is not None:
         check_known("tool_choice", [named], tools)
@@ -66,7 +66,8 @@ def _legacy(fields: Fields, choice: Any) -> tuple[ToolUse, CallForm]:
 # --- tools ----------------------------------------------------------------------------------------
 
 
-def _tools(fields: Fields) -> tuple[Tool, ...]:
+def parse_tools(fields: Fields) -> tuple[Tool, ...]:
+    """The list `tools` of functions."""
     tools = tuple(_tool(f"tools[{index}]", value) for index, value in enumerate(tool_list(fields, "tools", "tools")))
     check_distinct("tools", tools)
     return tools

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from inglenook.dialects import anthropic, huggingface
+from inglenook.dialects import anthropic, huggingface, ollama
 from inglenook.dialects.openai import error_body
 from inglenook.errors import (
     AuthenticationError,
@@ -30,6 +30,7 @@ _SHAPES: Mapping[str, ErrorShape] = {
     "POST models": huggingface.error_shape,
     **dict.fromkeys(("generate", "generate_stream", "info", "pipeline"), huggingface.error_shape),
     "messages": anthropic.error_body,
+    "api": ollama.error_body,
 }
 
 

@@ -13,7 +13,7 @@ from inglenook.types.answers import (
     Usage,
     joined_calls,
 )
-from inglenook.types.cards import DOES, ModelCard, PromptToken, RenderedPrompt, Task
+from inglenook.types.cards import DOES, ModelCard, ModelDetails, PromptToken, RenderedPrompt, Task
 from inglenook.types.messages import Constraint, Message, ReasoningOptions, Tool, ToolUse
 from inglenook.types.pooling import (
     Embeddings,
@@ -51,6 +51,7 @@ __all__ = [
     "InputType",
     "Message",
     "ModelCard",
+    "ModelDetails",
     "PoolingRequest",
     "PromptToken",
     "ReasoningOptions",

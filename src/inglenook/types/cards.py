@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Task = Literal["generate", "embed", "score"]
@@ -17,6 +17,27 @@ DOES: Mapping[Task, str] = {
 
 
 @dataclass(frozen=True)
+class ModelDetails:
+    """What is known of a model's files and of what it does; empty and 0 where it isn't known.
+
+    `sizes` are under GGUF's names, without the architecture in front: context_length, embedding_length, block_count and
+    others. `sampling` is what its makers recommend.
+    """
+
+    format: str = ""
+    architecture: str = ""
+    quantization: str = ""  # Q4_K_M, BF16, ...
+    num_parameters: int = 0
+    num_bytes: int = 0  # of the files
+    modified: float = 0.0  # of the files; Unix time, s
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    license: str = ""
+    template: str = ""
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    is_thinking: bool = False
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """What a back end says of a model that it serves."""
 
@@ -26,6 +47,7 @@ class ModelCard:
     root: str  # the name under which the model was loaded
     task: Task = "generate"
     max_requests: int = 1  # at a time, those that wait included
+    details: ModelDetails = field(default=ModelDetails(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class GenerateRequest:
     `is_repaired`: whether the text is mended (text/repair.py) against `repair_keys`; None: as the server is set.
     `truncate_prompt_tokens` cuts prompts to so many tokens, dropping from `truncation_side`; -1: to what leaves room
     for the answer; None: a prompt that is too long is an error.
+    `max_total_tokens` bounds the prompt and its answer together; None: the model's context does.
     """
 
     request_id: str
@@ -37,6 +38,7 @@ class GenerateRequest:
     repair_keys: tuple[str, ...] = ()
     truncate_prompt_tokens: int | None = None
     truncation_side: TruncationSide = "left"
+    max_total_tokens: int | None = None
     cache_salt: str = ""
     received: float = field(default_factory=time.monotonic, compare=False)
     return_prompt_text: bool = False  # with the token ids of AnsweredPrompt
