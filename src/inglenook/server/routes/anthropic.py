@@ -36,7 +36,7 @@ async def create_message(request: Request) -> Response:
     return await whole_response(request, deltas, partial(anthropic.message_body, head), warnings=_warnings(call))
 
 
-async def count_tokens(request: Request) -> Response:
+async def count_message_tokens(request: Request) -> Response:
     call = parse_count(await read_body(request))
     [prompt] = await state_of(request).router.render(call.request)
     body = anthropic.count_body(len(prompt.token_ids))
@@ -65,7 +65,7 @@ ROUTES = [
     ApiRoute(
         "POST",
         "/messages/count_tokens",
-        count_tokens,
+        count_message_tokens,
         Operation(
             "Count a conversation's tokens.",
             wire.TokenCount,
