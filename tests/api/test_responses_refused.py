@@ -62,6 +62,18 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         },
         "tools[0].format.syntax",
     ),
+    (
+        {"tools": [{"type": "function", "name": "f", "parameters": {"properties": {"x": {"not": {}}}}}]},
+        "tools[0].parameters",
+    ),
+    (
+        {
+            "tools": [
+                {"type": "custom", "name": "c", "format": {"type": "grammar", "syntax": "regex", "definition": "("}}
+            ]
+        },
+        "tools[0].format.definition",
+    ),
     ({"tool_choice": "required"}, "tool_choice"),
     ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice"),
     ({"tools": [FUNCTION], "tool_choice": {"type": "file_search"}}, "tool_choice.type"),

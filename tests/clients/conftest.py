@@ -84,9 +84,10 @@ def run_client(clients_python: ClientsPython) -> RunClient:
 
 
 @pytest.fixture(scope="session")
-def server(default_model: str) -> Iterator[Server]:
-    """The default model as it is served with no arguments."""
-    yield from _until_the_end(start_server(default_model))
+def server(default_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The default model as it is served with no arguments, but for what would write into the user's folder."""
+    store = tmp_path_factory.mktemp("store") / "responses.sqlite"
+    yield from _until_the_end(start_server(default_model, "--response-store", str(store)))
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +117,8 @@ def thinking_scripted_server(default_model: str, tmp_path_factory: pytest.TempPa
 def _scripted(folder: Path, *arguments: str) -> Iterator[ScriptedServer]:
     script, prompts = folder / "turns.json", folder / "prompts.jsonl"
     program = (str(HERE / "scripted_server.py"), str(script), str(prompts))
-    for server in _until_the_end(start_server(*arguments, program=program)):
+    store = ("--response-store", str(folder / "responses.sqlite"))
+    for server in _until_the_end(start_server(*arguments, *store, program=program)):
         yield ScriptedServer(server, script, prompts)
 
 

@@ -144,7 +144,7 @@ def _ready_tools(use: ToolUse) -> dict[str, Tool]:
     names = {tool.name for tool in use.callable_tools}
     for index, tool in enumerate(use.tools):
         if tool.name in names:
-            param = f"tools[{index}].function.parameters"
+            param = tool.param or f"tools[{index}].function.parameters"
             schema = prepare_schema(arguments_schema(tool), param=param)
             assert isinstance(schema, dict)
             ready[param] = replace(tool, parameters=schema)

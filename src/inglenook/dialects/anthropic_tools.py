@@ -71,4 +71,5 @@ def _tool(where: str, value: Any) -> Tool:
     function: dict[str, Any] = {"name": name, "parameters": parameters}
     if description:
         function["description"] = description
-    return Tool(name, {"type": "function", "function": function}, description, parameters, is_strict)
+    param = f"{where}.input_schema"
+    return Tool(name, {"type": "function", "function": function}, description, parameters, is_strict, param)

@@ -103,6 +103,7 @@ def _function(where: str, value: Any, definition: Any) -> Tool:
         fields.string("description", ""),
         tool_parameters(f"{where}.parameters", fields.get("parameters")),
         fields.boolean("strict", False),
+        f"{where}.parameters",
     )
 
 

@@ -97,7 +97,8 @@ def _tool(where: str, value: Any) -> tuple[Tool, dict[str, Any]]:
     if kind == "custom":
         parameters, text_format = _text_format(where, fields)
         shown = {"name": name, "description": description, "parameters": parameters}
-        return Tool(name, _shown(shown), description, parameters), {**definition, "format": text_format}
+        param = f"{where}.format.definition"
+        return Tool(name, _shown(shown), description, parameters, param=param), {**definition, "format": text_format}
     strict = fields.boolean("strict", None)
     given = fields.get("parameters")
     parameters = tool_parameters(fields.name("parameters"), given)
@@ -105,7 +106,8 @@ def _tool(where: str, value: Any) -> tuple[Tool, dict[str, Any]]:
     shown = {
         key: fields.get(key) for key in ("name", "description", "parameters", "strict") if fields.get(key) is not None
     }
-    return Tool(name, _shown(shown), description, parameters, bool(strict)), definition
+    param = fields.name("parameters")
+    return Tool(name, _shown(shown), description, parameters, bool(strict), param), definition
 
 
 def _shown(function: dict[str, Any]) -> Mapping[str, Any]:

@@ -23,15 +23,7 @@ async def earlier_items(store: ResponseStore, owner: str, call: ResponseCall) ->
     previous_id = call.skeleton.previous_response_id
     if previous_id is None:
         return []
-    try:
-        chain = await asyncio.to_thread(store.chain, previous_id, owner)
-    except NotFoundError as error:
-        raise NotFoundError(error.message, param="previous_response_id", code="previous_response_not_found") from None
-    if chain[-1].status == "in_progress":
-        raise InvalidRequestError(
-            f"The response {previous_id!r} is still in progress; wait for its end.", param="previous_response_id"
-        )
-    return [item for response in chain for item in all_items(response)]
+    return await asyncio.to_thread(_chain_items, store, owner, previous_id)
 
 
 async def own_items(store: ResponseStore, owner: str, call: ResponseCall) -> list[Item]:
@@ -42,6 +34,18 @@ async def own_items(store: ResponseStore, owner: str, call: ResponseCall) -> lis
             item = await asyncio.to_thread(_stored_item, store, owner, item["id"], f"input[{index}]")
         items.append(item)
     return items
+
+
+def _chain_items(store: ResponseStore, owner: str, previous_id: str) -> list[Item]:
+    try:
+        chain = store.chain(previous_id, owner)
+    except NotFoundError as error:
+        raise NotFoundError(error.message, param="previous_response_id", code="previous_response_not_found") from None
+    if chain[-1].status == "in_progress":
+        raise InvalidRequestError(
+            f"The response {previous_id!r} is still in progress; wait for its end.", param="previous_response_id"
+        )
+    return [item for response in chain for item in all_items(response)]
 
 
 def all_items(response: StoredResponse) -> list[Item]:

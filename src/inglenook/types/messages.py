@@ -41,6 +41,7 @@ class Tool:
     """A function that the model may call. `parameters` is the JSON Schema of the object of its arguments.
 
     `definition` is what templates get: {"type": "function", "function": {...}} with all that the client sent.
+    `param` names the request field of its parameters, for messages; "": tools[i].function.parameters.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Tool:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     is_strict: bool = False
+    param: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from inglenook.dialects.responses_requests import ResponseCall, parse_response
 from inglenook.dialects.responses_schemas import response_schema
 from inglenook.errors import InglenookError, InvalidRequestError
 from inglenook.gateway.response_store import ResponseStore, StoredResponse
+from inglenook.server.answer import ClientGoneError
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.auth import owner_of
 from inglenook.server.background import BEAT_S, SILENT_S, start_background
@@ -75,6 +76,8 @@ async def retrieve(request: Request) -> Response:
         return json_response(stored.body)
     while stored.status == "in_progress":
         await asyncio.sleep(BEAT_S)
+        if await request.is_disconnected():
+            raise ClientGoneError
         stored = await _stored(request)
     if stored.status == "cancelled":
         raise InvalidRequestError("The response was cancelled; there is nothing to stream.", param="stream")
