@@ -6,7 +6,7 @@ import json
 from itertools import count
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.response_schemas import check_event, check_order, check_response
@@ -69,6 +69,7 @@ def as_json(told: list[Any]) -> list[dict[str, Any]]:
     return events
 
 
+@settings(deadline=None)
 @given(deltas=answers())
 def test_streamed_whole_and_replayed_are_one(deltas: list[Delta]) -> None:
     whole = whole_response(ResponseWriter(skeleton(), custom=CUSTOM), deltas)
@@ -86,6 +87,7 @@ def test_streamed_whole_and_replayed_are_one(deltas: list[Delta]) -> None:
     assert all(entry["token"] != "</think>" for entry in logprobs)
 
 
+@settings(deadline=None)
 @given(deltas=answers(), cut=st.integers(0, 10))
 def test_an_answer_that_breaks_off(deltas: list[Delta], cut: int) -> None:
     stream = ResponseEvents(ResponseWriter(skeleton(), custom=CUSTOM))
@@ -94,6 +96,7 @@ def test_an_answer_that_breaks_off(deltas: list[Delta], cut: int) -> None:
     assert events[-1]["response"]["status"] == "failed"
 
 
+@settings(deadline=None)
 @given(deltas=answers())
 def test_an_answer_goes_back_as_one_or_more_turns(deltas: list[Delta]) -> None:
     """Nothing of it is lost between the templates and the client."""
