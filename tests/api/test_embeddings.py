@@ -201,6 +201,9 @@ async def test_llama_cpp() -> None:
             ]
     assert isinstance(pooler.requests[0], EmbedRequest)
     assert pooler.requests[0].is_normalized is False
+    async with connect(pooler) as http:
+        answer = await http.post("/embedding", json={"content": "a", "encoding_format": "base64"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "encoding_format")
 
 
 async def test_each_model_does_its_own(backend: ScriptedBackend) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from inglenook.text.tokenizer import Tokenizer
@@ -77,3 +78,43 @@ def test_decoding(ours: Tokenizer, reference: Any) -> None:
     ids = reference(TEXTS[1])["input_ids"]
     assert ours.decode(ids, skip_special_tokens=False) == reference.decode(ids, clean_up_tokenization_spaces=True)
     assert ours.decode(ids) == "a sentence."
+
+
+# --- another family: Unigram, as XLM-RoBERTa has it -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unigram_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pieces of the texts above, likelier the shorter; two special tokens between the texts of a pair."""
+    pieces = {"<s>": 0.0, "<pad>": 0.0, "</s>": 0.0, "<unk>": 0.0}
+    for text in TEXTS:
+        for word in text.split():
+            pieces |= {f"\u2581{word[:n]}": -float(n) for n in range(len(word) + 1)}
+            pieces |= dict.fromkeys(word, -9.0)
+    backend = tokenizers.Tokenizer(tokenizers.models.Unigram(list(pieces.items()), unk_id=3))
+    backend.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    backend.normalizer = tokenizers.normalizers.NFKC()
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    backend.decoder = tokenizers.decoders.Metaspace()
+    backend.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    folder = tmp_path_factory.mktemp("unigram")
+    backend.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("max_tokens", [4, 5, 9, 30, 500])
+def test_unigram(unigram_folder: Path, side: Any, max_tokens: int) -> None:
+    ours = Tokenizer.from_folder(unigram_folder)
+    reference = PreTrainedTokenizerFast(
+        tokenizer_file=str(unigram_folder / "tokenizer.json"), bos_token="<s>", eos_token="</s>", truncation_side=side
+    )
+    pairs = [(a, b) for a in TEXTS for b in TEXTS]
+    options: dict[str, Any] = {"truncation": True, "max_length": max_tokens}
+    assert [e.token_ids for e in ours.encode_inputs(TEXTS)] == reference(TEXTS)["input_ids"]
+    expected = reference([a for a, _ in pairs], [b for _, b in pairs], **options)
+    assert [ours.encode_cut(pair, max_tokens, side).token_ids for pair in pairs] == expected["input_ids"]
+    expected = reference(TEXTS, **options)
+    assert [ours.encode_cut(text, max_tokens, side).token_ids for text in TEXTS] == expected["input_ids"]

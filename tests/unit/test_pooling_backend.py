@@ -114,6 +114,14 @@ async def test_another_tokenizers_ids_come_with_a_warning(tokenizer: Tokenizer) 
         assert bool(answer.warnings) == is_warned
 
 
+async def test_a_token_behind_every_text_is_none_before_it(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    tokenizer._backend.save(str(tmp_path / "tokenizer.json"))
+    write(tmp_path, "tokenizer_config.json", {"add_eos_token": True, "eos_token": "[MASK]"})
+    backend = make(Tokenizer.from_folder(tmp_path)).backend
+    answer = await backend.embed(EmbedRequest("id", "m", inputs=((ONE, TWO),)))
+    assert answer.warnings == ()
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -150,6 +158,19 @@ async def test_too_long(tokenizer: Tokenizer) -> None:
     assert await made.ids("one two three", **left) == [(CLS, TWO, THREE, SEP)]
     assert await made.ids((ONE, TWO, THREE, FOUR, ONE), **left) == [(TWO, THREE, FOUR, ONE)]
     assert await made.ids((ONE, TWO, THREE), truncate_prompt_tokens=2) == [(ONE, TWO)]
+
+
+async def test_what_was_cut_is_said(tokenizer: Tokenizer) -> None:
+    made = make(tokenizer)
+    inputs = ("one", "one two three", (CLS, TWO, THREE, FOUR, SEP))
+    answer = await made.backend.embed(EmbedRequest("id", "m", truncate_prompt_tokens=4, inputs=inputs))
+    assert answer.warnings == ("Cut to 4 tokens, as truncate_prompt_tokens asks: input[1] and 1 more.",)
+    for task in ("embed", "score"):
+        pairs = (("one", "two"), ("one", "one two three four one"))
+        request = ScoreRequest("id", "m", truncate_prompt_tokens=-1, pairs=pairs)
+        scores = await make(tokenizer, task).backend.score(request)
+        [warning] = scores.warnings
+        assert "text 2" in warning or "pair 1" in warning
 
 
 async def test_prompts(tokenizer: Tokenizer) -> None:

@@ -112,11 +112,11 @@ class PoolingBackend:
             raise UnsupportedTaskError("This model ranks texts; it makes no embeddings.", param="model")
         width = self._check_width(request.dimensions)
         num_chars = sum(map(len, request.inputs))
-        inputs, warnings = await _inline_or_thread(num_chars, lambda: self._reader.for_vectors(request))
-        rows = await self.engine.encode(inputs, priority=request.priority)
+        read = await _inline_or_thread(num_chars, lambda: self._reader.for_vectors(request))
+        rows = await self.engine.encode(read.inputs, priority=request.priority)
         is_normalized = self._traits.is_normalized if request.is_normalized is None else request.is_normalized
         vectors = finish_vectors(rows, width=width, is_normalized=is_normalized)
-        return Embeddings(vectors, _usage(inputs), warnings)
+        return Embeddings(vectors, _usage(read.inputs), read.warnings)
 
     async def score(self, request: ScoreRequest) -> Scores:
         num_chars = sum(len(first) + len(second) for first, second in request.pairs)
@@ -124,11 +124,11 @@ class PoolingBackend:
             compared = await _inline_or_thread(num_chars, lambda: self._reader.for_comparing(request))
             rows = await self.engine.encode(compared.inputs, priority=request.priority)
             scores = [cosine(rows[first], rows[second]) for first, second in compared.pairs]
-            return Scores(scores, _usage(compared.inputs))
-        inputs = await _inline_or_thread(num_chars, lambda: self._reader.for_scores(request))
-        logits = [float(row[0]) for row in await self.engine.encode(inputs, priority=request.priority)]
+            return Scores(scores, _usage(compared.inputs), compared.warnings)
+        read = await _inline_or_thread(num_chars, lambda: self._reader.for_scores(request))
+        logits = [float(row[0]) for row in await self.engine.encode(read.inputs, priority=request.priority)]
         is_raw = request.is_raw or self._traits.activation == "identity"
-        return Scores(logits if is_raw else [sigmoid(logit) for logit in logits], _usage(inputs))
+        return Scores(logits if is_raw else [sigmoid(logit) for logit in logits], _usage(read.inputs), read.warnings)
 
     async def render(
         self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False

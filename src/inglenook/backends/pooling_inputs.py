@@ -20,11 +20,18 @@ _PROMPT_NAMES: dict[InputType, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class ComparedTexts:
-    """Each different text once: `inputs[first]` is to be compared with `inputs[second]`."""
+class ReadInputs:
+    """`warnings` say what was cut, and what looks wrong."""
 
     inputs: list[PoolingInput]
-    pairs: list[tuple[int, int]]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ComparedTexts(ReadInputs):
+    """Each different text once: `inputs[first]` is to be compared with `inputs[second]`."""
+
+    pairs: tuple[tuple[int, int], ...] = ()
 
 
 class InputReader:
@@ -48,10 +55,9 @@ class InputReader:
         self._max_model_len = max_model_len
         self._vocab_size = vocab_size
         self._num_token_types = num_token_types
-        self._frame = tokenizer.encode("")  # the special tokens around a text
+        self._first_token_id = _first_special_token(tokenizer)
 
-    def for_vectors(self, request: EmbedRequest) -> tuple[list[PoolingInput], tuple[str, ...]]:
-        """The inputs, and warnings."""
+    def for_vectors(self, request: EmbedRequest) -> ReadInputs:
         if not request.inputs:
             raise InvalidRequestError("input is empty; at least one text is needed.", param="input")
         name = request.prompt_name
@@ -59,12 +65,13 @@ class InputReader:
         positions = [index for index, given in enumerate(request.inputs) if isinstance(given, str)]
         texts = [self._text(prompt, given) for given in request.inputs if isinstance(given, str)]
         adds = request.add_special_tokens
-        encoded = iter(self._encode(request, texts, positions, "input[{}]", add_special_tokens=adds))
+        cut: list[str] = []
+        encoded = iter(self._encode(request, texts, positions, "input[{}]", cut, add_special_tokens=adds))
         inputs = [
-            next(encoded) if isinstance(given, str) else self._token_ids(request, given, f"input[{index}]")
+            next(encoded) if isinstance(given, str) else self._token_ids(request, given, f"input[{index}]", cut)
             for index, given in enumerate(request.inputs)
         ]
-        return inputs, self._warnings(request)
+        return ReadInputs(inputs, (*self._strange_ids(request), *self._cut_warning(request, cut)))
 
     def for_comparing(self, request: ScoreRequest) -> ComparedTexts:
         """For a model that makes vectors: the first texts as queries, the second ones as documents."""
@@ -74,13 +81,17 @@ class InputReader:
         def place(prompt: str, given: str) -> int:
             return texts.setdefault(self._text(prompt, given), len(texts))
 
-        pairs = [(place(query, first), place(document, second)) for first, second in _checked(request)]
-        return ComparedTexts(self._encode(request, list(texts), range(len(texts)), "text {}"), pairs)
+        pairs = tuple((place(query, first), place(document, second)) for first, second in _checked(request))
+        cut: list[str] = []
+        inputs = self._encode(request, list(texts), range(len(texts)), "text {}", cut)
+        return ComparedTexts(inputs, self._cut_warning(request, cut), pairs)
 
-    def for_scores(self, request: ScoreRequest) -> list[PoolingInput]:
+    def for_scores(self, request: ScoreRequest) -> ReadInputs:
         """For a model that reads both texts together."""
         pairs = _checked(request)
-        return self._encode(request, pairs, range(len(pairs)), "pair {}")
+        cut: list[str] = []
+        inputs = self._encode(request, pairs, range(len(pairs)), "pair {}", cut)
+        return ReadInputs(inputs, self._cut_warning(request, cut))
 
     # --- prompts --------------------------------------------------------------------------------------
 
@@ -109,10 +120,11 @@ class InputReader:
         given: Sequence[Input],
         positions: Sequence[int],
         name: str,
+        cut: list[str],
         *,
         add_special_tokens: bool = True,
     ) -> list[PoolingInput]:
-        """`name`, with a position in it, is what messages call one of them."""
+        """`name`, with a position in it, is what messages call one of them; those that were cut are added to `cut`."""
         limit = self._limit(request)
         encoded = self._tokenizer.encode_inputs(given, add_special_tokens=add_special_tokens)
         for index, item in enumerate(encoded):
@@ -123,12 +135,13 @@ class InputReader:
                 continue
             if request.truncate_prompt_tokens is None:
                 raise self._too_long(where, len(item.token_ids))
+            cut.append(where)
             encoded[index] = self._tokenizer.encode_cut(
                 given[index], limit, request.truncation_side, add_special_tokens=add_special_tokens
             )
         return [self._input(item) for item in encoded]
 
-    def _token_ids(self, request: PoolingRequest, given: tuple[int, ...], where: str) -> PoolingInput:
+    def _token_ids(self, request: PoolingRequest, given: tuple[int, ...], where: str, cut: list[str]) -> PoolingInput:
         """Taken as they are."""
         if not given:
             raise InvalidRequestError(f"{where} has no tokens; it must have at least one.", param="input")
@@ -143,6 +156,7 @@ class InputReader:
         if len(given) > limit:
             if request.truncate_prompt_tokens is None:
                 raise self._too_long(where, len(given))
+            cut.append(where)
             given = given[:limit] if request.truncation_side == "right" else given[-limit:]
         return PoolingInput(given)
 
@@ -170,13 +184,25 @@ class InputReader:
         needs_types = self._num_token_types > 1 and any(types)
         return PoolingInput(tuple(encoded.token_ids), tuple(types) if needs_types else None)
 
-    def _warnings(self, request: EmbedRequest) -> tuple[str, ...]:
+    def _strange_ids(self, request: EmbedRequest) -> tuple[str, ...]:
         """Other tokenizers' ids that happen to be in the vocabulary give vectors of nonsense: this is how it shows."""
-        given = [ids for ids in request.inputs if not isinstance(ids, str)]
-        if not self._frame or all(ids[0] == self._frame[0] for ids in given):
+        first = self._first_token_id
+        if first is None or all(isinstance(given, str) or given[0] == first for given in request.inputs):
             return ()
-        name = self._tokenizer.token_name(self._frame[0])
-        return (f"token ids don't begin with {name} ({self._frame[0]}), as this model's texts do; used as they are",)
+        name = self._tokenizer.token_name(first)
+        return (f"Token ids don't begin with {name} ({first}), as this model's texts do; they were used as they are.",)
+
+    def _cut_warning(self, request: PoolingRequest, cut: Sequence[str]) -> tuple[str, ...]:
+        if not cut:
+            return ()
+        what = cut[0] if len(cut) == 1 else f"{cut[0]} and {len(cut) - 1} more"
+        return (f"Cut to {self._limit(request)} tokens, as truncate_prompt_tokens asks: {what}.",)
+
+
+def _first_special_token(tokenizer: Tokenizer) -> int | None:
+    """The token that is put before every text, where the model has one."""
+    framed, bare = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
+    return framed[0] if framed[: len(bare)] != bare else None
 
 
 def _checked(request: ScoreRequest) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,7 @@
-"""Requests for embeddings and their answers: OpenAI's with extras of others (`input`), and llama.cpp's (`content`)."""
+"""Requests for embeddings and their answers: OpenAI's with extras of others (`input`), and llama.cpp's (`content`).
+
+AgentScope's wrapper for any HTTP API calls the input `inputs`, unless it is told otherwise.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +50,16 @@ def parse_embedding(body: bytes, request_id: str) -> EmbeddingCall:
 
 
 def read_embedding(fields: Fields, request_id: str) -> EmbeddingCall:
-    name = one_given(fields, "input", "content")
+    name = one_given(fields, "input", "inputs", "content")
     request = EmbedRequest(inputs=_read_inputs(fields, name), **read_embed_options(fields, request_id))
     encoding_format = cast(EncodingFormat, fields.choice("encoding_format", "float", ("float", "base64")))
-    return EmbeddingCall(request, encoding_format, name == "content", refuse_or_report(fields.unread()))
+    is_llama_cpp = name == "content"
+    if is_llama_cpp and encoding_format == "base64":
+        raise UnsupportedParameterError(
+            "encoding_format is base64, which the form with content doesn't have. Use input instead of content.",
+            param="encoding_format",
+        )
+    return EmbeddingCall(request, encoding_format, is_llama_cpp, refuse_or_report(fields.unread()))
 
 
 def read_embed_options(fields: Fields, request_id: str) -> dict[str, Any]:

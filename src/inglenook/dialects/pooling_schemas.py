@@ -27,8 +27,9 @@ def _or_null(schema: Schema) -> Schema:
 
 
 def embedding_schema() -> dict[str, Any]:
-    known = {"input": _or_null(_INPUT), "content": _or_null(_INPUT), "truncate": _TRUNCATE}
-    return request_schema(lambda fields: read_embedding(fields, ""), [{"input": "Hi"}, {"content": "Hi"}], known)
+    names = ("input", "inputs", "content")
+    known = {**dict.fromkeys(names, _or_null(_INPUT)), "truncate": _TRUNCATE}
+    return request_schema(lambda fields: read_embedding(fields, ""), [{name: "Hi"} for name in names], known)
 
 
 def rerank_schema() -> dict[str, Any]:

@@ -22,6 +22,7 @@ _HELP = {
     "kv_cache_usage_perc": "Share of the key-value cache in use; 1 is all of it.",
     "prefix_cache_queries": "Prompt tokens that were looked up in the prefix cache.",
     "prefix_cache_hits": "Prompt tokens that the prefix cache supplied.",
+    "pooling_inputs": "Inputs that became a vector or a score.",
     "num_preemptions": "Requests that were put back because the key-value cache was full.",
     "spec_decode_num_drafts": "Drafts that were checked: one for each request and step that had any.",
     "spec_decode_num_draft_tokens": "Tokens of these drafts.",

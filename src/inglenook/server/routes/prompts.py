@@ -47,7 +47,7 @@ async def apply_template(request: Request) -> Response:
     return await _show(request, tokenization.template_body)
 
 
-async def count_tokens(request: Request) -> Response:
+async def count_chat_tokens(request: Request) -> Response:
     return await _show(request, tokenization.count_body)
 
 
@@ -101,7 +101,7 @@ ROUTES = [
     ApiRoute(
         "POST",
         "/chat/completions/input_tokens",
-        count_tokens,
+        count_chat_tokens,
         Operation("How many tokens a chat has.", wire.InputTokens, chat_schema),
     ),
     ApiRoute(
