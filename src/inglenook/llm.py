@@ -55,6 +55,7 @@ class Completion:
     warnings: tuple[str, ...] = ()
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    prompt_token_ids: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -285,6 +286,7 @@ async def _collect(deltas: AsyncIterator[Delta], num_choices: int) -> list[Compl
             warnings=warnings,
             reasoning="".join(d.reasoning for d in choice),
             tool_calls=tuple(joined_calls(piece for d in choice for piece in d.tool_calls)),
+            prompt_token_ids=next((d.prompt.token_ids for d in choice if d.prompt is not None), ()),
         )
         for choice in pieces
     ]

@@ -41,6 +41,32 @@ def test_token_ids_as_prompt_and_sampling_params(llm: LLM) -> None:
     assert len(first.logprobs[0].top) == 2
 
 
+def test_prompts_that_are_cut_and_shown(llm: LLM) -> None:
+    text = " ".join(map(str, range(400)))
+    with pytest.raises(ContextLengthError):
+        llm.generate(text, max_tokens=4)
+    [answer] = llm.generate(text, max_tokens=4, truncate_prompt_tokens=-1, temperature=0.0)
+    assert len(answer.prompt_token_ids) == answer.usage.prompt_tokens == 512 - 4
+    assert "cut off at its beginning" in answer.warnings[0]
+    [first] = llm.generate(text, max_tokens=1, truncate_prompt_tokens=20, truncation_side="right")
+    [whole] = llm.generate("0 1 2 3", max_tokens=1, echo=True)
+    assert first.prompt_token_ids[: len(whole.prompt_token_ids)] == whole.prompt_token_ids
+    assert whole.text.startswith("0 1 2 3")
+
+
+def test_a_chat_goes_on_with_what_was_said(llm: LLM) -> None:
+    said = [*QUESTION, {"role": "assistant", "content": "The sky is blue because"}]
+    alone, echoed = (llm.chat(said, max_tokens=8, temperature=0.0, echo=echo).text for echo in (False, True))
+    assert echoed == "The sky is blue because" + alone
+
+
+def test_what_a_model_cannot_do_is_refused(llm: LLM) -> None:
+    with pytest.raises(InvalidRequestError, match="fill in the middle"):
+        llm.generate("def f():", suffix="return x", max_tokens=4)
+    with pytest.raises(InvalidRequestError, match="--trust-request-chat-template"):
+        llm.chat(QUESTION, chat_template="{{ messages }}", max_tokens=4)
+
+
 def test_stream_gives_the_same_text(llm: LLM) -> None:
     # Not asked before: what repeats an earlier answer comes several tokens at a time, since it is drafted from that.
     question = [{"role": "user", "content": "Describe a lighthouse in a storm."}]

@@ -188,6 +188,9 @@ class Stream:
         usage: wire.UsageBody | UnsetType | None = None if wanted.usage else UNSET
         if wanted.continuous_usage or choice is None:
             usage = usage_body(self._counted.usage(num_generated), has_details=wanted.usage_details)
+        has_timings = (
+            timings is not None and wanted.timings
+        )  # of few chunks: those that come with every token are cheap
         return self._body(
             head.id,
             self._object,
@@ -198,7 +201,7 @@ class Stream:
             usage,
             head.service_tier,
             self._take_warnings(),
-            answer_timings(self._counted.usage(num_generated), timings, wanted),
+            answer_timings(self._counted.usage(num_generated), timings, wanted) if has_timings else UNSET,
         )
 
 
