@@ -97,6 +97,11 @@ def strict_server(default_model: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def embedding_server(embedding_model: str) -> Iterator[Server]:
+    yield from _until_the_end(start_server(embedding_model))
+
+
+@pytest.fixture(scope="session")
 def scripted_server(default_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServer]:
     yield from _scripted(tmp_path_factory.mktemp("scripted"), default_model)
 

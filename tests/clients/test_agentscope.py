@@ -55,6 +55,16 @@ def test_openai_at_a_served_model(server: Server, run_client: RunClient) -> None
         )
 
 
+@pytest.mark.parametrize("texts", ["One text.", ["One text.", "Another one."]])
+def test_openai_embedding(
+    embedding_server: Server, run_client: RunClient, embedding_model: str, texts: str | list[str]
+) -> None:
+    vectors = run_client(
+        "with_agentscope", "embedding", embedding_server, texts=texts, config_name="e", model_name=embedding_model
+    )
+    assert [len(vector) for vector in vectors] == [384] * (1 if isinstance(texts, str) else 2)
+
+
 def test_post_api_chat(server: Server, run_client: RunClient) -> None:
     answers = run_client(
         "with_agentscope", "post_dialog", server, texts=["Hi", "Name a colour."], json_args=ARGUMENTS, timeout=60

@@ -45,6 +45,11 @@ def test_text_completion(server: Server, run_client: RunClient) -> None:
     assert said["text"] and said["finish_reason"] == "length"
 
 
+@pytest.mark.parametrize("provider", ["openai", "hosted_vllm"])
+def test_embeddings(embedding_server: Server, run_client: RunClient, embedding_model: str, provider: str) -> None:
+    assert run_client("with_litellm", "embed", embedding_server, provider=provider, model=embedding_model) == [384] * 2
+
+
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 def test_an_unknown_model(server: Server, run_client: RunClient, provider: str) -> None:
     kind, message = run_client("with_litellm", "error", server, provider=provider, model="no/such")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from huggingface_hub import AsyncInferenceClient, InferenceClient, TextGeneratio
 from huggingface_hub.errors import HfHubHTTPError, ValidationError
 
 from fixtures import huggingface_schemas as schemas
-from fixtures.server_process import Server
+from fixtures.server_process import Server, start_server
 
 PROMPT = "Once upon a time"
 MESSAGES = [{"role": "user", "content": "Say hello."}]
@@ -167,3 +168,41 @@ def test_raw_answers_are_as_published(server: Server) -> None:
     text = httpx.post(f"{server.url}/", json={**body, "stream": True}).text
     events = [json.loads(line[6:]) for line in text.splitlines() if line]
     assert schemas.check_events(events) == whole["generated_text"]
+
+
+# --- vectors --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def embedding_server(embedding_model: str) -> Iterator[Server]:
+    server = start_server(embedding_model)
+    yield server
+    assert server.stop() == 0
+
+
+def test_feature_extraction(embedding_server: Server, embedding_model: str) -> None:
+    texts = ["A cat sits on the mat.", "Interest rates rise."]
+    known = embedding_server.client().embeddings.create(model=embedding_model, input=texts)
+    for url in ("", f"/models/{embedding_model}", f"/models/{embedding_model}/pipeline/feature-extraction"):
+        client = InferenceClient(embedding_server.url + url)
+        vectors = client.feature_extraction(texts, normalize=True, truncate=True)
+        assert vectors.shape == (2, 384)
+        assert vectors.tolist() == [item.embedding for item in known.data]
+        assert client.feature_extraction(texts[0]).tolist() == vectors[:1].tolist()
+
+
+def test_sentence_similarity(embedding_server: Server) -> None:
+    client = InferenceClient(embedding_server.url)
+    near, far = client.sentence_similarity(
+        "Machine learning is so easy.",
+        other_sentences=["Deep learning is so straightforward.", "The harbour was closed."],
+    )
+    assert near > 0.5 > far
+
+
+def test_what_an_embedding_model_does_not_do(embedding_server: Server) -> None:
+    client = InferenceClient(embedding_server.url + "/generate")
+    with pytest.raises(ValidationError, match="makes embeddings"):
+        client.text_generation(PROMPT)
+    info = InferenceClient(embedding_server.url, provider="hf-inference").get_endpoint_info()
+    assert schemas.check(info, schemas.INFO)["model_pipeline_tag"] == "feature-extraction"

@@ -28,6 +28,7 @@ from inglenook.server.routes import (
     openai,
     prompts,
     ranking,
+    sagemaker,
 )
 from inglenook.server.routes import responses as responses_routes
 from inglenook.server.state import ServerState
@@ -59,6 +60,7 @@ def create_app(
             *ollama.ROUTES,
             *ollama_models.ROUTES,
             *huggingface.ROUTES,
+            *sagemaker.ROUTES,
             *flask_service.ROUTES,
             *prompts.ROUTES,
             *admin.ROUTES,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from inglenook.errors import AuthenticationError
 
-OPEN_PATHS = frozenset({"/health"})
+OPEN_PATHS = frozenset({"/health", "/ping"})
 
 
 def check_key(headers: Iterable[tuple[bytes, bytes]], keys: Sequence[str]) -> None:

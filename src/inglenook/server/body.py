@@ -11,6 +11,7 @@ from inglenook.server.answer import ClientGoneError
 from inglenook.server.inflate import inflater_of
 from inglenook.server.state import state_of
 
+READ_BODY = "inglenook.read_body"  # key in the ASGI scope: a body that a route has looked into and hands on
 IDLE_TIMEOUT_S = 60.0  # between two pieces of a body
 
 
@@ -28,6 +29,8 @@ async def read_body(request: Request) -> bytes:
     Also raises InvalidRequestError where it can't be inflated, BodyTimeoutError, and ClientGoneError where the client
     hangs up in the middle of it.
     """
+    if READ_BODY in request.scope:
+        return bytes(request.scope[READ_BODY])
     max_bytes = state_of(request).settings.max_body_mib * 2**20
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     inflate = inflater_of(encoding)

@@ -17,8 +17,8 @@ from inglenook.dialects.openai import new_id
 from inglenook.errors import InvalidRequestError
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
-from inglenook.server.respond import json_response, stream_response, whole_response
-from inglenook.server.state import ServerState, state_of
+from inglenook.server.respond import awaited, json_response, stream_response, whole_response
+from inglenook.server.state import state_of
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
 from inglenook.types import MAX_CHOICES, MAX_STOP_STRINGS, Embeddings, Scores
 
@@ -33,7 +33,7 @@ async def compat(request: Request) -> Response:
     model = _PIPELINE.sub("", model)
     task = state.router.model(state.router.resolve(model)).task
     if task == "embed" or huggingface_pooling.is_similarity(fields):
-        return await _pool(state, fields, model)
+        return await _pool(request, fields, model)
     call = read_generate(fields, new_id("tgi"), model=model, is_compat=True)
     return _stream(request, call) if call.stream else await _whole(request, call, is_list=True)
 
@@ -94,15 +94,16 @@ def _stream(request: Request, call: Call) -> Response:
     return stream_response(request, deltas, encoder, warnings=unknown_fields_warning(call.unknown_fields))
 
 
-async def _pool(state: ServerState, fields: Fields, model: str) -> Response:
+async def _pool(request: Request, fields: Fields, model: str) -> Response:
+    router = state_of(request).router
     answer: Embeddings | Scores
     if huggingface_pooling.is_similarity(fields):
         pairs, unknown = huggingface_pooling.read_similarity(fields, new_id("score"), model=model)
-        answer = await state.router.score(pairs)
+        answer = await awaited(request, router.score(pairs))
         body = huggingface_pooling.scores_body(answer)
     else:
         texts, unknown = huggingface_pooling.read_embed(fields, new_id("embed"), model=model)
-        answer = await state.router.embed(texts)
+        answer = await awaited(request, router.embed(texts))
         body = huggingface_pooling.vectors_body(answer)
     return json_response(body, warning_header((*unknown_fields_warning(unknown), *answer.warnings), ()))
 
