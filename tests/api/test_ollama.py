@@ -252,7 +252,7 @@ async def test_loading_and_unloading(http: httpx.AsyncClient, backend: ScriptedB
 async def test_what_is_said_of_models() -> None:
     cards = [
         ModelCard("llama3:8b", 1, 4096, "hf:x/y", details=DETAILS),
-        ModelCard("thinker", 1, 4096, "t", details=ModelDetails(is_thinking=True)),
+        ModelCard("thinker", 1, 4096, "t", details=ModelDetails(is_thinking=True, fills_middle=True)),
         ModelCard("vectors", 1, 512, "v", "embed"),
         ModelCard("scores", 1, 512, "s", "score"),
     ]
@@ -261,7 +261,7 @@ async def test_what_is_said_of_models() -> None:
         jsonschema.validate(tags, shapes.TAGS)
         assert [model["capabilities"] for model in tags["models"]] == [
             ["completion", "tools"],
-            ["completion", "tools", "thinking"],
+            ["completion", "tools", "insert", "thinking"],
             ["embedding"],
             [],
         ]

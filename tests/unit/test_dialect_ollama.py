@@ -198,6 +198,9 @@ def test_generate() -> None:
     assert generate(context=[1, 2]).context == (1, 2)
     raw = generate(raw=True, images=[]).request
     assert isinstance(raw, CompletionRequest) and raw.prompts == ("Hi",)
+    middle = generate(suffix="end").request
+    assert isinstance(middle, CompletionRequest) and (middle.prompts, middle.suffix) == (("Hi",), "end")
+    assert asked(generate(template="{{ x }}")).chat_template == "{{ x }}"
     assert asked(chat(truncate=True)).truncate_prompt_tokens == -1
     assert asked(chat()).truncate_prompt_tokens is asked(chat(truncate=False)).truncate_prompt_tokens is None
 
@@ -255,8 +258,8 @@ def test_what_is_refused(fields: Any, param: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"suffix": "end"}, "suffix"),
-        ({"template": "{{ .Prompt }}"}, "template"),
+        ({"suffix": "end", "system": "Be brief."}, "system"),
+        ({"raw": True, "template": "{{ x }}"}, "template"),
         ({"images": ["aGk="]}, "images"),
         ({"raw": True, "system": "Be brief."}, "system"),
         ({"raw": True, "context": [1]}, "context"),

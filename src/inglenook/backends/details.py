@@ -10,6 +10,7 @@ from inglenook.types import ModelDetails
 
 if TYPE_CHECKING:
     from inglenook.checkpoint.checkpoint import Checkpoint
+    from inglenook.models.encoder_config import EncoderConfig
     from inglenook.models.model_config import ModelConfig
 
 # general.file_type of GGUF's specification.
@@ -35,7 +36,7 @@ _FILE_TYPES = {
 _TORCH_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
-def describe(path: Path | None, checkpoint: Checkpoint, config: ModelConfig) -> ModelDetails:
+def describe(path: Path | None, checkpoint: Checkpoint, config: ModelConfig | EncoderConfig) -> ModelDetails:
     """`path` is where the files are; None for random weights."""
     files = [file.stat() for file in _files(path)]
     return ModelDetails(
@@ -51,7 +52,7 @@ def describe(path: Path | None, checkpoint: Checkpoint, config: ModelConfig) -> 
             "block_count": config.num_layers,
             "feed_forward_length": config.intermediate_size,
             "attention.head_count": config.num_heads,
-            "attention.head_count_kv": config.num_kv_heads,
+            "attention.head_count_kv": getattr(config, "num_kv_heads", config.num_heads),
             "vocab_size": config.vocab_size,
         },
         license=_text(checkpoint.config.get("general.license")),

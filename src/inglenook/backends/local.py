@@ -90,6 +90,7 @@ class LocalBackend:
             template=template.source if template is not None else "",
             sampling=generation.sampling,
             is_thinking=self.preparer.formats.reasoning is not None,
+            fills_middle=self.preparer.fills_middle,
         )
         self._cards = [
             ModelCard(name, created, max_model_len, root, max_requests=max_requests, details=details) for name in names

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inglenook.backends.base import BackendStats
+from inglenook.backends.details import describe
 from inglenook.backends.local import Files, load_tokenizer
 from inglenook.backends.pooling_inputs import InputReader
 from inglenook.backends.pooling_traits import PoolingTraits, read_traits
@@ -26,6 +27,7 @@ from inglenook.types import (
     Embeddings,
     EmbedRequest,
     ModelCard,
+    ModelDetails,
     RenderedPrompt,
     ScoreRequest,
     Scores,
@@ -72,6 +74,7 @@ class PoolingBackend:
         width: int,
         num_token_types: int = 0,
         max_requests: int = 1,
+        details: ModelDetails = ModelDetails(),  # noqa: B008
     ) -> None:
         self.engine = engine
         self._tokenizer = tokenizer
@@ -82,7 +85,7 @@ class PoolingBackend:
             tokenizer, traits, max_model_len=max_model_len, vocab_size=vocab_size, num_token_types=num_token_types
         )
         created = int(time.time())
-        self._cards = [ModelCard(name, created, max_model_len, root, task, max_requests) for name in names]
+        self._cards = [ModelCard(name, created, max_model_len, root, task, max_requests, details) for name in names]
 
     def models(self) -> list[ModelCard]:
         return self._cards
@@ -204,6 +207,7 @@ def load_pooling_backend(
         width=loaded.width,
         num_token_types=loaded.engine.limits.num_token_types,
         max_requests=engine.max_num_seqs + engine.max_queue,
+        details=describe(files.path, loaded.checkpoint, loaded.config),
     )
 
 

@@ -193,6 +193,11 @@ class Preparer:
     def _compiled(self) -> Callable[[str], ChatTemplate]:
         return lru_cache(_MAX_TEMPLATES)(partial(request_template, special_tokens=self._tokenizer.special_tokens))
 
+    @property
+    def fills_middle(self) -> bool:
+        """Whether completions may have a suffix."""
+        return self._middle is not None
+
     def _middle_format(self) -> MiddleFormat:
         if self._middle is None:
             raise UnsupportedParameterError(

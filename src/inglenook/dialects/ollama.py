@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -14,28 +14,22 @@ from inglenook.dialects import ollama_wire as wire
 from inglenook.dialects.arguments import arguments_object
 from inglenook.dialects.openai import finite
 from inglenook.errors import InglenookError
-from inglenook.types import Delta, Embeddings, TokenLogprob, ToolCall, ToolCallDelta, Usage, joined_calls
+from inglenook.types import Delta, Embeddings, Timings, TokenLogprob, ToolCall, ToolCallDelta, Usage, joined_calls
 
 _MAX_MESSAGE_CHARS = 2000
 encode_json = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
-class Durations:
-    """Of an answer, ns: from the request's arrival to the end, to the first token, from there to the last."""
-
-    total: int
-    prompt: int
-    generation: int
-
-
-@dataclass(frozen=True)
 class AnswerHead:
-    """What an answer repeats of its request. `durations` are asked for at its end; `is_chat`: /api/chat."""
+    """What an answer repeats of its request, which came in at `start_ns` of `clock_ns`. `is_chat`: /api/chat."""
 
     model: str
     is_chat: bool
-    durations: Callable[[], Durations]
+    start_ns: int
+
+
+clock_ns = time.perf_counter_ns
 
 
 # --- pieces ---------------------------------------------------------------------------------------
@@ -57,14 +51,16 @@ class _Seen:
     """What the last line says of all that came before it."""
 
     usage: Usage = field(default_factory=Usage)
+    timings: Timings = Timings(0.0, 0.0)
     finish_reason: str = "stop"
     context: list[int] = field(default_factory=list)
 
     def see(self, delta: Delta) -> None:
         if delta.prompt is not None:
             self.context += delta.prompt.token_ids
-        self.context += delta.token_ids
+        self.context += delta.token_ids + delta.hidden_ids
         self.usage = delta.usage or self.usage
+        self.timings = delta.timings or self.timings
         if delta.finish_reason is not None:
             self.finish_reason = "length" if delta.finish_reason == "length" else "stop"
 
@@ -145,11 +141,11 @@ def _answer(head: AnswerHead, piece: _Piece) -> wire.ChatAnswer | wire.GenerateA
 def _ended(
     answer: wire.ChatAnswer | wire.GenerateAnswer, head: AnswerHead, seen: _Seen
 ) -> wire.ChatAnswer | wire.GenerateAnswer:
-    durations = head.durations()
     answer.done, answer.done_reason = True, seen.finish_reason
-    answer.total_duration, answer.load_duration = durations.total, 0  # a model is loaded before it is asked
-    answer.prompt_eval_count, answer.prompt_eval_duration = seen.usage.prompt_tokens, durations.prompt
-    answer.eval_count, answer.eval_duration = seen.usage.completion_tokens, durations.generation
+    answer.total_duration, answer.load_duration = clock_ns() - head.start_ns, 0  # a model is loaded before it is asked
+    answer.prompt_eval_count, answer.eval_count = seen.usage.prompt_tokens, seen.usage.completion_tokens
+    answer.prompt_eval_duration = int(seen.timings.prompt_s * 1e9)
+    answer.eval_duration = int(seen.timings.generation_s * 1e9)
     if isinstance(answer, wire.GenerateAnswer):
         answer.context = seen.context
     return answer
@@ -157,7 +153,7 @@ def _ended(
 
 def loaded_body(model: str, *, is_chat: bool, is_unload: bool) -> bytes:
     """The answer to a request without messages or a prompt."""
-    head = AnswerHead(model, is_chat, lambda: Durations(0, 0, 0))
+    head = AnswerHead(model, is_chat, 0)
     answer = _answer(head, _Piece())
     answer.done, answer.done_reason = True, "unload" if is_unload else "load"
     return encode_json(answer)
@@ -166,11 +162,11 @@ def loaded_body(model: str, *, is_chat: bool, is_unload: bool) -> bytes:
 # --- other answers --------------------------------------------------------------------------------
 
 
-def embed_body(model: str, embeddings: Embeddings | None, durations: Durations) -> bytes:
+def embed_body(model: str, embeddings: Embeddings | None, start_ns: int) -> bytes:
     """None: nothing was asked for but the model."""
     vectors = [] if embeddings is None else embeddings.vectors.tolist()
     num_tokens = 0 if embeddings is None else embeddings.usage.prompt_tokens
-    return encode_json(wire.EmbedAnswer(model, vectors, durations.total, 0, num_tokens))
+    return encode_json(wire.EmbedAnswer(model, vectors, clock_ns() - start_ns, 0, num_tokens))
 
 
 def embeddings_body(embeddings: Embeddings | None) -> bytes:

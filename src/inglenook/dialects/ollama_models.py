@@ -102,7 +102,8 @@ def _parameter_size(number: int) -> str:
 def _capabilities(card: ModelCard) -> list[str]:
     if card.task != "generate":
         return ["embedding"] if card.task == "embed" else []
-    return ["completion", "tools", *(["thinking"] if card.details.is_thinking else [])]
+    known = card.details
+    return ["completion", "tools", *["insert"] * known.fills_middle, *["thinking"] * known.is_thinking]
 
 
 def _parameters(known: ModelDetails) -> str:

@@ -24,8 +24,6 @@ from inglenook.types import (
 # Refused by name on the routes that generate, unless the value asks for nothing.
 REFUSED: dict[str, tuple[Any, ...]] = {
     "shift": (),
-    "suffix": (),
-    "template": (),
     "width": (),
     "height": (),
     "steps": (),
@@ -125,18 +123,21 @@ def read_generate(fields: Fields, request_id: str) -> OllamaCall:
     check_images(fields)
     prompt, system = fields.string("prompt", ""), fields.string("system", "")
     is_raw = fields.boolean("raw", False)
+    suffix, template = fields.string("suffix", ""), fields.string("template", "")
     context = fields.token_ids("context")
     shared = _shared(fields, model, request_id, options)
     reasoning = _reasoning(fields)
     request: ChatRequest | CompletionRequest | None = None
-    if prompt and is_raw:
-        if system or context:
-            name = "system" if system else "context"
-            raise InvalidRequestError(f"raw takes the prompt as it is, without {name}.", param=name)
-        request = CompletionRequest(**shared, prompts=(prompt,))
+    if prompt and (is_raw or suffix):
+        given = {"system": system, "context": context, "template": template}
+        name = next((name for name, value in given.items() if value), None)
+        if name is not None:
+            why = "raw takes the prompt as it is" if is_raw else "suffix asks for what stands between two texts"
+            raise InvalidRequestError(f"{why}, without {name}.", param=name)
+        request = CompletionRequest(**shared, prompts=(prompt,), suffix=suffix or None)
     elif prompt:
-        messages = (Message("system", system),) if system else ()
-        request = ChatRequest(**shared, messages=(*messages, Message("user", prompt)), reasoning=reasoning)
+        messages = (*((Message("system", system),) if system else ()), Message("user", prompt))
+        request = ChatRequest(**shared, messages=messages, reasoning=reasoning, chat_template=template or None)
     return _call(fields, model, request, options, context)
 
 

@@ -35,6 +35,7 @@ class ModelDetails:
     template: str = ""
     sampling: Mapping[str, float] = field(default_factory=dict)
     is_thinking: bool = False
+    fills_middle: bool = False
 
 
 @dataclass(frozen=True)

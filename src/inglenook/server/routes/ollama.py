@@ -29,7 +29,6 @@ from inglenook.server.body import read_body
 from inglenook.server.respond import awaited, json_response, stream_response, whole_response
 from inglenook.server.sse import Event, Framing
 from inglenook.server.state import state_of
-from inglenook.server.stopwatch import Stopwatch
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
 from inglenook.types import ChatRequest, CompletionRequest, Embeddings, Task
 
@@ -53,16 +52,16 @@ def resolve(router: Router, name: str, task: Task = "generate") -> str:
 
 
 async def ollama_chat(request: Request) -> Response:
-    watch = Stopwatch()
-    return await _answer(request, parse_chat(await read_body(request), new_id("ollama")), watch, is_chat=True)
+    start_ns = ollama.clock_ns()
+    return await _answer(request, parse_chat(await read_body(request), new_id("ollama")), start_ns, is_chat=True)
 
 
 async def ollama_generate(request: Request) -> Response:
-    watch = Stopwatch()
+    start_ns = ollama.clock_ns()
     call = parse_generate(await read_body(request), new_id("ollama"))
     if call.context and isinstance(call.request, ChatRequest):
         call = replace(call, request=await _going_on(state_of(request).router, call.request, call.context))
-    return await _answer(request, call, watch, is_chat=False)
+    return await _answer(request, call, start_ns, is_chat=False)
 
 
 async def _going_on(router: Router, request: ChatRequest, context: tuple[int, ...]) -> CompletionRequest:
@@ -80,7 +79,7 @@ async def _going_on(router: Router, request: ChatRequest, context: tuple[int, ..
     )
 
 
-async def _answer(request: Request, call: OllamaCall, watch: Stopwatch, *, is_chat: bool) -> Response:
+async def _answer(request: Request, call: OllamaCall, start_ns: int, *, is_chat: bool) -> Response:
     router = state_of(request).router
     model = resolve(router, call.model)
     warnings = unknown_fields_warning(call.unknown_fields) + call.warnings
@@ -89,9 +88,9 @@ async def _answer(request: Request, call: OllamaCall, watch: Stopwatch, *, is_ch
         if call.is_unload:
             warnings += ("The model stays loaded: this server unloads none.",)
         return json_response(body, warning_header(warnings, ()))
-    head = ollama.AnswerHead(call.model, is_chat, watch.durations)
+    head = ollama.AnswerHead(call.model, is_chat, start_ns)
     named = replace(call.request, model=model)
-    deltas = watch.follow(router.chat(named) if isinstance(named, ChatRequest) else router.complete(named))
+    deltas = router.chat(named) if isinstance(named, ChatRequest) else router.complete(named)
     if call.stream:
         return stream_response(request, deltas, ollama.AnswerStream(head), warnings=warnings, framing=LINES)
     return await whole_response(request, deltas, partial(ollama.answer_body, head), warnings=warnings)
@@ -101,10 +100,10 @@ async def _answer(request: Request, call: OllamaCall, watch: Stopwatch, *, is_ch
 
 
 async def ollama_embed(request: Request) -> Response:
-    watch = Stopwatch()
+    start_ns = ollama.clock_ns()
     call = parse_embed(await read_body(request), new_id("ollama"))
     embeddings = await _embeddings(request, call)
-    body = ollama.embed_body(call.model, embeddings, watch.durations())
+    body = ollama.embed_body(call.model, embeddings, start_ns)
     return json_response(body, _embed_headers(call, embeddings))
 
 
