@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,20 @@ def test_the_example_of_the_documentation(server: Server, capsys: pytest.Capture
     [example] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     exec(example.replace("http://127.0.0.1:8000", server.url), {})
     assert capsys.readouterr().out.strip()
+
+
+def test_vectors(serve: Callable[..., Server], embedding_model: str) -> None:
+    """A model of the kind that agents' programs embed with, asked in both ways, and as MetaGPT does."""
+    server = serve(embedding_model)
+    client = ollama.Client(host=server.url)
+    both = client.embed(embedding_model, ["The sea is blue.", "Rain falls."])
+    assert len(both.embeddings) == 2 and len(both.embeddings[0]) == 384
+    assert sum(x * x for x in both.embeddings[0]) == pytest.approx(1, abs=1e-4)
+    assert both.prompt_eval_count and both.total_duration
+    old = client.embeddings(embedding_model, "The sea is blue.")
+    assert list(old.embedding) == pytest.approx(list(both.embeddings[0]), abs=1e-6)
+    body = {"model": embedding_model, "prompt": "The sea is blue.", "options": {"temperature": 0.3}}
+    assert post(server, "/api/embeddings", body).json()["embedding"] == list(old.embedding)
+    assert client.show(embedding_model).capabilities == ["embedding"]
+    with pytest.raises(ollama.ResponseError, match="embeddings"):
+        client.chat(embedding_model, QUESTION)
