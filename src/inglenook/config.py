@@ -6,12 +6,13 @@ Every field carries its help text; `settings.py` makes flags, environment variab
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from inglenook.cgroups import control_groups
-from inglenook.errors import ConfigError
+from inglenook.errors import ConfigError, InvalidRequestError
+from inglenook.types import RepetitionDetection
 
 DType = Literal["auto", "float32", "float16", "bfloat16", "float", "half"]  # half and float: short names, as in vLLM
 KVCacheDType = Literal["auto", "float32", "float16", "bfloat16", "q8"]
@@ -30,6 +31,32 @@ def setting(default: Any, help: str, **metadata: Any) -> Any:
     `is_secret` keeps the value out of messages.
     """
     return field(default=default, metadata={"help": help, **metadata})
+
+
+@dataclass(frozen=True)
+class RepetitionSettings:
+    """A request's repetition_detection."""
+
+    max_pattern_size: int = setting(0, "Tokens that are repeated, at most; 0: nothing is looked for.", minimum=0)
+    min_pattern_size: int = setting(0, "Tokens that are repeated, at least.", minimum=0)
+    min_count: int = setting(0, "How many times they stand one after the other.", minimum=0)
+
+    def detection(self) -> RepetitionDetection | None:
+        """The same as requests have it. Raises ConfigError where nothing, or everything, would be a loop."""
+        if self.max_pattern_size == 0:
+            return None
+        detection = RepetitionDetection(self.max_pattern_size, self.min_pattern_size, self.min_count)
+        try:
+            detection.validate()
+        except InvalidRequestError as error:
+            raise ConfigError(error.message, param="repetition_detection") from error
+        return detection
+
+    def __str__(self) -> str:
+        """As it is written on a command line."""
+        import json
+
+        return json.dumps(asdict(self)) if self.max_pattern_size else "off"
 
 
 @dataclass(frozen=True)
@@ -68,6 +95,11 @@ class ModelSettings:
     )
     repair_output: bool = setting(
         False, "Mend the JSON that models write, in requests that don't say; their answers come in one piece."
+    )
+    repetition_detection: RepetitionSettings = setting(
+        RepetitionSettings(),
+        "End answers that run in a circle, in requests that don't say, as JSON: max_pattern_size, min_pattern_size, "
+        "min_count; or off.",
     )
     enable_auto_tool_choice: bool = setting(
         True, "Without effect: tools need no flag. Accepted since command lines for other servers have it."

@@ -56,6 +56,7 @@ class Completion:
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     prompt_token_ids: tuple[int, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob | None, ...] | None = None  # None of the first token
 
     def __str__(self) -> str:
         return self.text
@@ -103,11 +104,12 @@ class LLM:
     ) -> list[Completion]:
         """Continue each prompt (text or token ids); one Completion per prompt and choice, in order.
 
-        `params` are fields of SamplingParams, which override `sampling`, `n` for several choices, and `cache_salt`.
-        Without `sampling`, what they leave open is as the model's makers recommend. Further ones are as in requests
-        over HTTP: response_format, structured_outputs, repair, repair_keys, truncate_prompt_tokens, truncation_side,
-        echo, add_special_tokens; here suffix, and in `chat` tools, tool_choice, parallel_tool_calls, reasoning_effort,
-        thinking_token_budget, chat_template, chat_template_kwargs, documents.
+        `params` are fields of SamplingParams, which override `sampling`; without `sampling`, what they leave open is as
+        the model's makers recommend. `n` gives several choices, `best_of` the n likeliest of so many. Further ones are
+        as in requests over HTTP: cache_salt, response_format, structured_outputs, repair, repair_keys,
+        truncate_prompt_tokens, truncation_side, echo, add_special_tokens; here suffix, and in `chat` tools,
+        tool_choice, parallel_tool_calls, reasoning_effort, thinking_token_budget, chat_template, chat_template_kwargs,
+        documents.
         Raises InvalidRequestError for a parameter or a prompt that can't be honoured.
         """
         request, num_choices = self._completion_request(prompts, sampling, params)
@@ -231,7 +233,9 @@ class LLM:
     def _completion_request(
         self, prompts: Prompt | Sequence[Prompt], sampling: SamplingParams | None, params: dict[str, Any]
     ) -> tuple[CompletionRequest, int]:
-        request = CompletionRequest(prompts=_prompts(prompts), **self._shared(sampling, params, is_chat=False))
+        best_of = params.pop("best_of", None)
+        shared = self._shared(sampling, params, is_chat=False)
+        request = CompletionRequest(prompts=_prompts(prompts), best_of=best_of, **shared)
         return request, request.num_choices
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -287,6 +291,7 @@ async def _collect(deltas: AsyncIterator[Delta], num_choices: int) -> list[Compl
             reasoning="".join(d.reasoning for d in choice),
             tool_calls=tuple(joined_calls(piece for d in choice for piece in d.tool_calls)),
             prompt_token_ids=next((d.prompt.token_ids for d in choice if d.prompt is not None), ()),
+            prompt_logprobs=next((d.prompt.logprobs for d in choice if d.prompt is not None), None),
         )
         for choice in pieces
     ]

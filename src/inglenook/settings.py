@@ -280,7 +280,7 @@ def _convert_texts(setting: Setting, raw: Any, origin: str) -> tuple[str, ...]:
 
 
 def _convert_group(kind: type, raw: Any, origin: str) -> Any:
-    """A dataclass of settings from JSON text or a table. Its `method` is "none" where all of it is turned off."""
+    """A dataclass of settings from JSON text or a table. Turned off: its `method`, if it has one, is "none"."""
     import json
 
     table = raw
@@ -293,7 +293,7 @@ def _convert_group(kind: type, raw: Any, origin: str) -> Any:
         except ValueError as error:
             raise ConfigError(f"{origin}: {_shown(raw)} is not JSON: {error}.") from error
     if table is None or table is False:
-        table = {"method": "none"}
+        table = {"method": "none"} if "method" in settings_of(kind) else {}
     known = settings_of(kind)
     if not isinstance(table, Mapping):
         raise ConfigError(f"{origin}: {_shown(raw)} is no JSON object with some of the keys {', '.join(known)}.")

@@ -223,7 +223,8 @@ FIELDS = """
     max_tokens max_completion_tokens min_tokens temperature top_p top_k min_p seed stop n repetition_penalty
     presence_penalty frequency_penalty logit_bias stop_token_ids ignore_eos logprobs top_logprobs stream
     stream_options user chat_template_kwargs add_generation_prompt continue_final_message echo priority
-    add_special_tokens best_of tools response_format suffix model unheard_of
+    add_special_tokens best_of tools response_format suffix model unheard_of typical_p allowed_token_ids bad_words
+    repetition_detection prompt_logprobs cache_salt t_max_predict_ms
 """
 messages = st.lists(
     st.fixed_dictionaries({}, optional={"role": json_values | st.just("user"), "content": json_values}) | json_values,
@@ -231,7 +232,7 @@ messages = st.lists(
 )
 bodies = st.fixed_dictionaries(
     {"messages": st.just(MESSAGES) | messages, "prompt": st.just("x") | json_values},
-    optional=dict.fromkeys(FIELDS[3:], json_values),
+    optional=dict.fromkeys(FIELDS.split(), json_values),
 )
 
 

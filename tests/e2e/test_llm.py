@@ -142,3 +142,26 @@ def test_sampling_left_open_is_the_models_own(llm: LLM) -> None:
     neutral = llm.generate("The best fruit is", SamplingParams(max_tokens=12, seed=1))[0].token_ids
     assert open_ == given
     assert open_ != neutral
+
+
+def test_prompts_are_scored_and_the_best_is_chosen(llm: LLM) -> None:
+    (scored,) = llm.generate("The sky is blue.", max_tokens=1, prompt_logprobs=1)
+    assert scored.prompt_logprobs is not None and scored.prompt_logprobs[0] is None
+    assert "".join(token.text for token in scored.prompt_logprobs if token is not None) == " sky is blue."
+    assert llm.generate("The sky is blue.", max_tokens=1)[0].prompt_logprobs is None
+    best, second = llm.generate(
+        "My favourite word is", n=2, best_of=4, temperature=1.5, seed=2, max_tokens=8, logprobs=0
+    )
+    means = [sum(token.logprob for token in answer.logprobs) / len(answer.logprobs) for answer in (best, second)]
+    assert means[0] >= means[1]
+    assert best.usage.completion_tokens > 16
+
+
+def test_what_may_be_said(llm: LLM) -> None:
+    free = llm.generate("One, two, three,", max_tokens=12, temperature=0.0)[0]
+    held = llm.generate("One, two, three,", max_tokens=12, temperature=0.0, bad_words=["five"])[0]
+    assert " five" in free.text and " five" not in held.text
+    loop = {"max_pattern_size": 3, "min_count": 4}
+    ended = llm.generate("x", max_tokens=50, allowed_token_ids=[28], repetition_detection=loop, cache_salt="a")[0]
+    assert (len(ended.token_ids), ended.stop_reason) == (4, "repetition_detected")
+    assert llm.generate("Endless story:", ignore_eos=True, max_time_s=0.2)[0].finish_reason == "length"

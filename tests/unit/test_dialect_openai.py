@@ -103,6 +103,10 @@ def test_honoured_fields() -> None:
         assert request.sampling == expected
         assert (request.num_choices, request.priority, request.model) == (3, -1, "m")
         assert request.cache_salt == "tenant"
+    scored = chat(prompt_logprobs=3)
+    assert scored.request.sampling.prompt_logprobs == scored.wanted.prompt_logprobs == 3
+    assert completion(best_of=3, n=2).request.best_of == 3
+    assert completion(best_of=2, n=2, stream=True).request.best_of is None
     assert chat(t_max_predict_ms=0, cache_salt=None, repetition_detection={}).request.sampling == SamplingParams(
         repetition_detection=RepetitionDetection()
     )
@@ -195,6 +199,10 @@ def test_numbers_may_be_written_either_way() -> None:
         ({"repetition_detection": {"max_pattern_size": 5, "min_count": 1}}, "repetition_detection.min_count", "2"),
         ({"repetition_detection": {"max": 5}}, "repetition_detection", "not max"),
         ({"cache_salt": ""}, "cache_salt", "empty"),
+        ({"prompt_logprobs": -1}, "prompt_logprobs", "between 0 and 20"),
+        ({"prompt_logprobs": 21}, "prompt_logprobs", "between 0 and 20"),
+        ({"prompt_logprobs": 0, "stream": True}, "prompt_logprobs", "stream"),
+        ({"best_of": 2}, "best_of", "not supported"),
         ({"temperature": "0.5"}, "temperature", "temperature: expected a number, got a string"),
         ({"temperature": True}, "temperature", "got a boolean"),
         ({"temperature": -0.1}, "temperature", "-0.1"),
@@ -391,15 +399,9 @@ def test_values_that_ask_for_nothing_pass(name: str) -> None:
 
 def test_neutral_numbers_are_not_booleans() -> None:
     with pytest.raises(UnsupportedParameterError):
-        chat(prompt_logprobs=0)  # 0 == False in Python, but it asks for something
+        chat(logprob_token_ids=0)  # 0 == False in Python, but it asks for something
     with pytest.raises(UnsupportedParameterError):
         chat(length_penalty=True)
-
-
-def test_best_of_equal_to_n() -> None:
-    assert completion(best_of=2, n=2).unknown_fields == ()
-    with pytest.raises(UnsupportedParameterError, match="best_of"):
-        completion(best_of=2)
 
 
 @pytest.mark.parametrize("name", CHAT_ONLY)

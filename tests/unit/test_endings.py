@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,15 +15,18 @@ from fixtures import token_probes
 from fixtures.drafters import Scripted, eager
 from fixtures.fake_engine import check_pool, continuation, make_engine, make_request, run_all, tokens_of
 from inglenook.backends.choice import REPETITION_DETECTED, Choice
-from inglenook.config import SpeculativeSettings
+from inglenook.backends.generation_config import GenerationConfig
+from inglenook.backends.prepare import Preparer
+from inglenook.config import ModelSettings, RepetitionSettings, SpeculativeSettings
 from inglenook.engine import engine as engine_module
 from inglenook.engine.engine import Engine
 from inglenook.engine.repetition import RepetitionWatch, watch_repetition
 from inglenook.engine.request import EngineOutput, EngineRequest, SampledToken
 from inglenook.engine.sequence import make_sequence
-from inglenook.errors import InvalidRequestError
+from inglenook.errors import ConfigError, InvalidRequestError
+from inglenook.settings import gather
 from inglenook.text.tokenizer import Tokenizer
-from inglenook.types import RepetitionDetection, SamplingParams
+from inglenook.types import CompletionRequest, RepetitionDetection, SamplingParams
 
 PROMPT = [3, 1, 4, 1, 5, 9, 2, 6]
 
@@ -100,6 +106,38 @@ def test_a_model_in_a_circle_is_stopped(is_drafted: bool) -> None:
         assert running.stats().kv_cache_usage == 0.0
     assert tokens_of(outputs) == [5] * 8
     assert (outputs[-1].finish_reason, outputs[-1].is_loop, outputs[-1].stop_token_id) == ("stop", True, None)
+
+
+class Forcing:
+    """Nothing but 5, until eight of them are out; then two 7 must come."""
+
+    is_finished = False
+    num_accepted = 0
+
+    def fill_mask(self, mask: npt.NDArray[np.uint32]) -> None:
+        mask[:] = 0
+        mask[0] = 1 << 5
+
+    def forced(self) -> list[int]:
+        return [7, 7] if self.num_accepted == 8 else []
+
+    def count_allowed(self, token_ids: Sequence[int]) -> int:
+        return 0
+
+    def accept(self, token_ids: Sequence[int]) -> None:
+        self.num_accepted += len(token_ids)
+
+    def rollback(self, num_tokens: int) -> None:
+        self.num_accepted -= num_tokens
+
+
+def test_nothing_is_forced_behind_a_loop() -> None:
+    sampling = SamplingParams(max_tokens=40, repetition_detection=RepetitionDetection(1, 0, 8))
+    with token_probes.engine(SpeculativeSettings("none")) as running:
+        request = EngineRequest("r", tuple(PROMPT), sampling, start_guide=Forcing)
+        outputs = list(running.generate_blocking([request]))
+    assert tokens_of(outputs) == [5] * 8
+    assert outputs[-1].is_loop
 
 
 def test_the_answer_says_so() -> None:
@@ -188,3 +226,33 @@ def test_no_time_is_refused(name: str, value: float) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         SamplingParams(**{name: value}).validate()  # type: ignore[arg-type]
     assert caught.value.param == name
+
+
+# --- the server's default ---------------------------------------------------------------------------
+
+
+def test_the_default_is_read_and_checked() -> None:
+    def read(text: str) -> RepetitionDetection | None:
+        values = gather((ModelSettings,), flags={"repetition_detection": text})
+        return values.build(ModelSettings).repetition_detection.detection()
+
+    assert read('{"max_pattern_size": 20, "min_count": 4}') == RepetitionDetection(20, 0, 4)
+    assert read("off") is ModelSettings().repetition_detection.detection() is None
+    assert str(ModelSettings().repetition_detection) == "off"
+    with pytest.raises(ConfigError, match="min_count"):
+        read('{"max_pattern_size": 20}')
+    with pytest.raises(ConfigError, match="unknown key"):
+        read('{"size": 20}')
+
+
+@pytest.mark.parametrize(
+    ("asked", "used"), [(None, RepetitionDetection(9, 0, 3)), (RepetitionDetection(), RepetitionDetection())]
+)
+def test_the_default_is_for_requests_that_do_not_say(
+    asked: RepetitionDetection | None, used: RepetitionDetection
+) -> None:
+    settings = ModelSettings(repetition_detection=RepetitionSettings(9, 0, 3))
+    tokenizer = Tokenizer.dummy(300)
+    preparer = Preparer(tokenizer, None, GenerationConfig({}, frozenset()), 100, settings, vocab_size=300)
+    request = CompletionRequest("r", "m", SamplingParams(repetition_detection=asked), prompts=("x",))
+    assert preparer.prepare(request).engine_requests[0].sampling.repetition_detection == used

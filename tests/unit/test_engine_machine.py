@@ -9,7 +9,15 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fixtures.drafters import Oracle, check_draft_cache, eager, make_draft_model
-from fixtures.fake_engine import VOCAB_SIZE, check_pool, continuation, make_engine, make_request, tokens_of
+from fixtures.fake_engine import (
+    VOCAB_SIZE,
+    check_pool,
+    continuation,
+    make_engine,
+    make_request,
+    prompt_scores,
+    tokens_of,
+)
 from fixtures.guides import HashGuide
 from inglenook.engine.request import EngineOutput, EngineRequest
 from inglenook.engine.scheduler import Scheduler
@@ -65,6 +73,7 @@ class EngineMachine(RuleBasedStateMachine):
         salt=st.sampled_from(["", "tenant"]),
         guide=st.none() | st.integers(0, 9),
         logprobs=st.sampled_from([None, 0]),
+        prompt_logprobs=st.sampled_from([None, None, 0]),
     )
     def add(
         self,
@@ -77,6 +86,7 @@ class EngineMachine(RuleBasedStateMachine):
         salt: str,
         guide: int | None,
         logprobs: int | None,
+        prompt_logprobs: int | None,
     ) -> None:
         prompt = make_prompt(kind, shared, tail)[: self.context_length]
         request = make_request(
@@ -87,6 +97,7 @@ class EngineMachine(RuleBasedStateMachine):
             stop_token_ids=tuple(stop),
             cache_salt=salt,
             logprobs=logprobs,
+            prompt_logprobs=prompt_logprobs,
             start_guide=None if guide is None else lambda: HashGuide(VOCAB_SIZE, guide),
         )
         self.requests[request.request_id] = request
@@ -141,6 +152,8 @@ class EngineMachine(RuleBasedStateMachine):
                 assert got == tokens[: len(got)]
             else:
                 assert (got, outputs[-1].finish_reason) == (tokens, finish_reason)
+                assert outputs[0].prompt_scores == prompt_scores(request)
+            assert all(output.prompt_scores is None for output in outputs[1:])
         self.engine.close()
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from inglenook.config import (
     EngineSettings,
     ModelSettings,
+    RepetitionSettings,
     ServerSettings,
     SpeculativeSettings,
     StoreSettings,
@@ -87,18 +88,18 @@ def test_every_value_survives_every_way_in(tmp_path_factory: pytest.TempPathFact
         value = data.draw(st.floats(0, 1e9))
     elif setting.kind is SpeculativeSettings:
         value = SpeculativeSettings("ngram", num_speculative_tokens=data.draw(st.integers(1, 63)))
+    elif setting.kind is RepetitionSettings:
+        value = RepetitionSettings(data.draw(st.integers(1, 50)), 0, data.draw(st.integers(2, 9)))
     elif setting.kind is tuple:
         value = tuple(data.draw(st.lists(text, min_size=1, max_size=3)))
     else:
         value = data.draw(text)
     as_text = ",".join(value) if isinstance(value, tuple) else str(value)
-    if isinstance(value, SpeculativeSettings):
-        as_text = str(value)
     as_toml = (
         str(list(value))
         if isinstance(value, tuple)
         else repr(as_text)
-        if isinstance(value, SpeculativeSettings)
+        if isinstance(value, SpeculativeSettings | RepetitionSettings)
         else repr(value)
         if not isinstance(value, bool)
         else as_text.lower()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import replace
 
 from inglenook.backends.answer_text import AnswerText
-from inglenook.engine.request import EngineOutput, SampledToken
+from inglenook.engine.request import EngineOutput, SampledToken, ScoredToken
 from inglenook.text.detokenizer import Detokenizer
 from inglenook.text.output import OutputParser, ParsedText
 from inglenook.text.stream import TextStream
@@ -21,7 +22,8 @@ class Choice:
 
     `parser` splits off thinking and calls; `kept_ids` are special tokens that it reads, and that show for it.
     A token that ends the answer (end of text, a stop token) is left out of text and log-probabilities unless
-    sampling.include_stop_str_in_output, but counts as generated.
+    sampling.include_stop_str_in_output, but counts as generated. `echoed` is the prompt's text where the answer begins
+    with it once its log-probabilities are known, and `has_echoed_logprobs` whether it tells them, too.
     """
 
     def __init__(
@@ -31,6 +33,8 @@ class Choice:
         sampling: SamplingParams,
         *,
         prompt: AnsweredPrompt = AnsweredPrompt(()),  # noqa: B008
+        echoed: str | None = None,
+        has_echoed_logprobs: bool = False,
         is_continuation: bool,
         parser: OutputParser | None = None,
         kept_ids: frozenset[int] = frozenset(),
@@ -40,6 +44,9 @@ class Choice:
         self.num_cached_tokens = 0
         self.is_finished = False
         self._prompt: AnsweredPrompt | None = prompt  # None: the first delta has said it
+        self._echoed = echoed
+        self._has_echoed_logprobs = has_echoed_logprobs
+        self._sum_logprob = 0.0
         self._tokenizer = tokenizer
         self._sampling = sampling
         detokenizer = Detokenizer(
@@ -67,8 +74,11 @@ class Choice:
     def take(self, output: EngineOutput) -> Delta | None:
         """What an output adds; None where all of it is held back. Sets is_finished with the last one."""
         self.num_cached_tokens = max(self.num_cached_tokens, output.num_cached_tokens)
+        if output.prompt_scores is not None and self._prompt is not None:
+            self._prompt = replace(self._prompt, logprobs=(None, *map(self._scored, output.prompt_scores)))
         for position, token in enumerate(output.tokens):
             self.num_tokens += 1
+            self._sum_logprob += token.logprob or 0.0
             is_last = position == len(output.tokens) - 1
             if is_last and output.stop_token_id is not None and not self._sampling.include_stop_str_in_output:
                 self._end_ids = (token.token_id,)
@@ -103,7 +113,10 @@ class Choice:
         if reason == "stop" and self._answer.has_whole_calls:
             reason = "tool_calls"
         hidden_ids = (*(token.token_id for token in self._uncounted), *self._end_ids)
-        return replace(self._delta(parsed, tokens, reason, stop_reason), hidden_ids=hidden_ids)
+        has_mean = self._sampling.logprobs is not None and self.num_tokens > 0
+        mean_logprob = self._sum_logprob / self.num_tokens if has_mean else None
+        last = self._delta(parsed, tokens, reason, stop_reason)
+        return replace(last, hidden_ids=hidden_ids, mean_logprob=mean_logprob)
 
     def _delta(
         self,
@@ -112,11 +125,16 @@ class Choice:
         finish_reason: FinishReason | None = None,
         stop_reason: str | int | None = None,
     ) -> Delta:
+        logprobs = tuple(self._logprob(token) for token in tokens) if self._sampling.logprobs is not None else ()
+        text = parsed.content
+        if self._echoed is not None:
+            logprobs = self._echoed_logprobs() + logprobs if self._has_echoed_logprobs else logprobs
+            text, self._echoed = self._echoed + text, None
         return Delta(
             self.index,
-            parsed.content,
+            text,
             tuple(token.token_id for token in tokens),
-            tuple(self._logprob(token) for token in tokens) if self._sampling.logprobs is not None else (),
+            logprobs,
             finish_reason,
             stop_reason,
             reasoning=parsed.reasoning,
@@ -127,6 +145,20 @@ class Choice:
     def _take_prompt(self) -> AnsweredPrompt | None:
         prompt, self._prompt = self._prompt, None
         return None if prompt is None else replace(prompt, num_cached_tokens=self.num_cached_tokens)
+
+    def _echoed_logprobs(self) -> tuple[TokenLogprob, ...]:
+        """Of the whole prompt: what isn't known of it (of the first token nothing is) is NaN."""
+        assert self._prompt is not None, "the first delta echoes"
+        known = self._prompt.logprobs or (None,) * len(self._prompt.token_ids)
+        num_top = self._sampling.logprobs
+        return tuple(
+            self._entry(token_id, math.nan) if entry is None else replace(entry, top=entry.top[:num_top])
+            for token_id, entry in zip(self._prompt.token_ids, known, strict=True)
+        )
+
+    def _scored(self, token: ScoredToken) -> TokenLogprob:
+        top = tuple(replace(self._entry(*entry), rank=rank) for rank, entry in enumerate(token.top, 1))
+        return replace(self._entry(token.token_id, token.logprob, top), rank=token.rank)
 
     def _logprob(self, token: SampledToken) -> TokenLogprob:
         assert token.logprob is not None

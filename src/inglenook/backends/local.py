@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from inglenook.backends.base import BackendStats
+from inglenook.backends.best_of import choose_best
 from inglenook.backends.choice import Choice
-from inglenook.backends.choices import usage
+from inglenook.backends.choices import usage, with_shared_scores
 from inglenook.backends.details import describe
 from inglenook.backends.formats import named_formats
 from inglenook.backends.generation_config import GenerationConfig, read_generation_config
@@ -132,6 +133,8 @@ class LocalBackend:
         return self._answer(request, is_continuation=request.continue_final_message)
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[Delta, None]:
+        if request.best_of not in (None, request.num_choices):
+            return choose_best(self.complete, request)
         return self._answer(request, is_continuation=True)
 
     async def render(
@@ -152,12 +155,15 @@ class LocalBackend:
         is_long = num_characters(request) > _INLINE_CHARACTERS or needs_guide(request)
         prepared = await _inline_or_thread(is_long, lambda: self.preparer.prepare(request))
         prompts = [self._answered(request, tuple(prompt)) for prompt in prepared.prompts]
+        has_scores = any(r.sampling.prompt_logprobs is not None for r in prepared.engine_requests)
         choices = [
             Choice(
                 index,
                 self._tokenizer,
                 r.sampling,
                 prompt=prompts[index // request.num_choices],
+                echoed=prepared.echoed[index // request.num_choices] if prepared.echoed and has_scores else None,
+                has_echoed_logprobs=isinstance(request, CompletionRequest) and request.sampling.logprobs is not None,
                 is_continuation=is_continuation,
                 parser=prepared.form.make_parser(),
                 kept_ids=prepared.form.kept_ids,
@@ -166,11 +172,14 @@ class LocalBackend:
         ]
         open_choices = {r.request_id: c for r, c in zip(prepared.engine_requests, choices, strict=True)}
         warnings = prepared.warnings
-        if prepared.echoed is not None:
+        if prepared.echoed is not None and not has_scores:
             for choice in choices:
                 yield replace(choice.echo(prepared.echoed[choice.index // request.num_choices]), warnings=warnings)
                 warnings = ()
-        async with aclosing(self.engine.generate(*prepared.engine_requests)) as outputs:
+        generated = self.engine.generate(*prepared.engine_requests)
+        if has_scores and request.num_choices > 1:
+            generated = with_shared_scores(generated, prepared.engine_requests, request.num_choices)
+        async with aclosing(generated) as outputs:
             async for output in outputs:
                 if output.request_id not in open_choices:
                     continue  # its stop string came before
@@ -213,7 +222,8 @@ def load_local_backend(
     """
     from inglenook.engine.load import load_engine
 
-    named_formats(model)  # a wrong name is told at once
+    named_formats(model)  # what is wrong is told at once
+    model.repetition_detection.detection()
     loaded = load_engine(
         files.path,
         replace(model, model=files.name),

@@ -63,6 +63,7 @@ class Preparer:
         self._max_model_len = max_model_len
         self._eos_token_ids = tokenizer.end_of_turn_ids | generation.eos_token_ids
         self._vocab_size = vocab_size
+        self._repetition = settings.repetition_detection.detection()
 
     @cached_property
     def _guides(self) -> AnswerGuides:
@@ -236,9 +237,13 @@ class Preparer:
     def _engine_request(self, request: GenerateRequest, prompt: list[int]) -> tuple[EngineRequest, str | None]:
         """The request with max_tokens made concrete: an upper bound, capped at the room that the prompt leaves."""
         sampling = self._generation.apply(request)
+        if sampling.repetition_detection is None:
+            sampling = replace(sampling, repetition_detection=self._repetition)
         is_ours = isinstance(request, ChatRequest) and request.chat_template is None
         if is_ours and self._template is not None and self._template.stop:
             sampling = replace(sampling, stop=(*sampling.stop, *self._template.stop))
+        if isinstance(request, CompletionRequest) and request.echo and sampling.logprobs is not None:
+            sampling = replace(sampling, prompt_logprobs=max(sampling.logprobs, sampling.prompt_logprobs or 0))
         context = self._context_of(request)
         room = context - len(prompt)
         if room < (sampling.max_tokens != 0):
@@ -284,5 +289,3 @@ def _check_completion(request: CompletionRequest) -> None:
     if request.suffix and (request.echo or request.truncate_prompt_tokens is not None):
         other = "echo" if request.echo else "truncate_prompt_tokens"
         raise UnsupportedParameterError(f"suffix isn't supported together with {other}. Leave one out.", param="suffix")
-    if request.echo and request.sampling.logprobs is not None:
-        raise UnsupportedParameterError("logprobs of an echoed prompt aren't supported; leave out echo.", param="echo")

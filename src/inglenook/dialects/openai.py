@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from inglenook.dialects import openai_wire as wire
+from inglenook.dialects.openai_prompt_logprobs import prompt_logprobs_body
 from inglenook.dialects.openai_usage import UsageSoFar, timings_body, usage_body
 from inglenook.dialects.openai_wanted import Wanted
 from inglenook.errors import InglenookError
@@ -112,6 +113,7 @@ def completion_body(head: AnswerHead, deltas: Iterable[Delta]) -> bytes:
                     choice.stop_reason,
                     *prompt_fields(choice.prompt, wanted),
                     choice.token_ids if wanted.token_ids else UNSET,
+                    prompt_logprobs_body(choice.prompt, wanted.prompt_logprobs),
                 )
                 for index, choice in answer.choices
             ],

@@ -19,6 +19,7 @@ from inglenook.dialects.openai import (
     token_text,
     warnings_body,
 )
+from inglenook.dialects.openai_prompt_logprobs import prompt_logprobs_body
 from inglenook.dialects.openai_tools import CallForm
 from inglenook.dialects.openai_usage import usage_body
 from inglenook.dialects.openai_wanted import Wanted
@@ -55,6 +56,7 @@ def chat_body(head: AnswerHead, deltas: Iterable[Delta], *, call_form: CallForm 
             warnings_body((*head.warnings, *answer.warnings)),
             *prompt_fields(prompt, wanted),
             answer_timings(answer.usage, answer.timings, wanted),
+            prompt_logprobs_body(prompt, wanted.prompt_logprobs),
         )
     )
 

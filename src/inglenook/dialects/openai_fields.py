@@ -50,7 +50,7 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     # how the prompt is made
     "suffix": (),
     # sampling
-    "best_of": (),  # equal to n is accepted: see openai_requests
+    "best_of": (1,),
     "use_beam_search": (),
     "length_penalty": (1,),
     "top_n_sigma": (-1,),
@@ -77,7 +77,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     # limits
     "n_keep": (0, -1),
     # what the answer holds
-    "prompt_logprobs": (),
     "logprob_token_ids": (),
     "post_sampling_probs": (),
     "return_hidden_states": (),

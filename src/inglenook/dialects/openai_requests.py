@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from inglenook.dialects.json_fields import Fields, as_token_id, decode_object, expected
 from inglenook.dialects.openai_constraints import parse_constraint, parse_repair
-from inglenook.dialects.openai_fields import refuse_or_report, unsupported
+from inglenook.dialects.openai_fields import refuse_or_report
 from inglenook.dialects.openai_messages import parse_documents, parse_messages
 from inglenook.dialects.openai_names import (
     check_penalty_window,
@@ -17,7 +17,7 @@ from inglenook.dialects.openai_names import (
     take_other_names,
 )
 from inglenook.dialects.openai_reasoning import parse_reasoning
-from inglenook.dialects.openai_sampling import extra_sampling, parse_cache_salt
+from inglenook.dialects.openai_sampling import extra_sampling, parse_cache_salt, read_best_of
 from inglenook.dialects.openai_tools import CallForm, parse_tool_use
 from inglenook.dialects.openai_wanted import Wanted, parse_wanted
 from inglenook.dialects.truncation import parse_truncation
@@ -109,8 +109,6 @@ def read_completion(fields: Fields, request_id: str) -> Parsed[CompletionRequest
     take_other_names(fields)
     logprobs = fields.integer("logprobs", fields.integer("n_probs", 0) or None)
     num_choices = _num_choices(fields)
-    if fields.integer("best_of", num_choices) != num_choices:
-        raise unsupported("best_of")
     request = CompletionRequest(
         request_id=request_id,
         model=fields.string("model", ""),
@@ -124,6 +122,7 @@ def read_completion(fields: Fields, request_id: str) -> Parsed[CompletionRequest
         cache_salt=parse_cache_salt(fields),
         prompts=_prompts(fields),
         echo=fields.boolean("echo", False),
+        best_of=read_best_of(fields, num_choices),
         add_special_tokens=fields.boolean("add_special_tokens", True),
         suffix=fields.string("suffix", None) or None,
     )
@@ -132,7 +131,7 @@ def read_completion(fields: Fields, request_id: str) -> Parsed[CompletionRequest
 
 def _parsed(fields: Fields, request: RequestT, call_form: CallForm) -> Parsed[RequestT]:
     stream = fields.boolean("stream", False)
-    wanted, unknown = parse_wanted(fields, logprobs=request.sampling.logprobs is not None)
+    wanted, unknown = parse_wanted(fields, request.sampling)
     request = replace(request, return_prompt_text=wanted.prompt_text)
     check_penalty_window(fields, request.sampling)
     answer_id = read_answer_id(fields, request.request_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 from inglenook.dialects.json_fields import Fields
 from inglenook.errors import InvalidRequestError
-from inglenook.types import RepetitionDetection, SamplingParams
+from inglenook.types import MAX_CHOICES, RepetitionDetection, SamplingParams
 
 
 def extra_sampling(fields: Fields) -> dict[str, Any]:
@@ -18,6 +18,7 @@ def extra_sampling(fields: Fields) -> dict[str, Any]:
         "bad_words": fields.strings("bad_words"),
         "repetition_detection": parse_repetition_detection(fields),
         "max_generation_s": _max_generation_s(fields),
+        "prompt_logprobs": _prompt_logprobs(fields),
     }
 
 
@@ -52,6 +53,25 @@ def parse_repetition_detection(fields: Fields) -> RepetitionDetection | None:
             f"{name} knows max_pattern_size, min_pattern_size and min_count, and not {unknown}.", param=name
         )
     return detection
+
+
+def _prompt_logprobs(fields: Fields) -> int | None:
+    number = fields.integer("prompt_logprobs", None)
+    if number is not None and fields.boolean("stream", False):
+        raise InvalidRequestError("prompt_logprobs isn't told in streams; leave out stream.", param="prompt_logprobs")
+    return number
+
+
+def read_best_of(fields: Fields, num_choices: int) -> int | None:
+    """How many answers the choices are the best of; None where these are all."""
+    best_of = fields.integer("best_of", num_choices)
+    if not num_choices <= best_of <= MAX_CHOICES:
+        raise InvalidRequestError(
+            f"best_of is {best_of}; it must be between n, {num_choices}, and {MAX_CHOICES}.", param="best_of"
+        )
+    if best_of > num_choices and fields.boolean("stream", False):
+        raise InvalidRequestError("best_of above n needs whole answers; leave out stream.", param="best_of")
+    return best_of if best_of > num_choices else None
 
 
 def _max_generation_s(fields: Fields) -> float | None:

@@ -11,6 +11,7 @@ from inglenook.dialects.described import nullable as _one_of
 from inglenook.dialects.described import object_of as _object
 from inglenook.dialects.openai_requests import read_chat, read_completion
 from inglenook.dialects.tokenization import read_detokenize, read_tokenize
+from inglenook.types import MAX_PATTERN_SIZE
 
 _OBJECT: Schema = {"type": "object"}
 _TEXT: Schema = {"type": "string"}
@@ -69,6 +70,14 @@ SHARED: Mapping[str, Schema] = {
     ),
     "stream_options": _one_of(
         _object(include_usage=_one_of({"type": "boolean"}), continuous_usage_stats=_one_of({"type": "boolean"}))
+    ),
+    "allowed_token_ids": _one_of(_TOKEN_IDS),
+    "repetition_detection": _one_of(
+        _object(
+            max_pattern_size=_one_of({"type": "integer", "minimum": 0, "maximum": MAX_PATTERN_SIZE}),
+            min_pattern_size=_one_of({"type": "integer", "minimum": 0}),
+            min_count=_one_of({"type": "integer"}),
+        )
     ),
 }
 CHAT: Mapping[str, Schema] = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from inglenook.dialects.json_fields import Fields
 from inglenook.errors import InvalidRequestError
+from inglenook.types import SamplingParams
 
 # What OpenAI offers; there is one here, and the answer says so.
 _SERVICE_TIERS = ("auto", "default", "flex", "scale", "priority")
@@ -16,6 +17,7 @@ class Wanted:
     """`usage` and `continuous_usage` are a stream's: at its end, and in every chunk."""
 
     logprobs: bool = False
+    prompt_logprobs: int | None = None  # how many alternatives to each of the prompt's tokens
     tokens_as_ids: bool = False  # in log-probabilities
     usage: bool = False
     continuous_usage: bool = False
@@ -26,11 +28,12 @@ class Wanted:
     service_tier: bool = False
 
 
-def parse_wanted(fields: Fields, *, logprobs: bool) -> tuple[Wanted, tuple[str, ...]]:
+def parse_wanted(fields: Fields, sampling: SamplingParams) -> tuple[Wanted, tuple[str, ...]]:
     """Also gives the names within stream_options that nobody knows. Raises InvalidRequestError, naming the field."""
     usage, continuous_usage, unknown = _stream_options(fields)
     wanted = Wanted(
-        logprobs=logprobs,
+        logprobs=sampling.logprobs is not None,
+        prompt_logprobs=sampling.prompt_logprobs,
         tokens_as_ids=fields.boolean("return_tokens_as_token_ids", False),
         usage=usage,
         continuous_usage=continuous_usage,

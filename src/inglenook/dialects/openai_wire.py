@@ -125,6 +125,15 @@ class ChatChoice(Struct):
     token_ids: Sequence[int] | UnsetType = UNSET
 
 
+class PromptLogprob(Struct):
+    logprob: float
+    rank: int
+    decoded_token: str
+
+
+PromptLogprobs = list[dict[str, PromptLogprob] | None]
+
+
 class ChatCompletion(Struct):
     id: str
     object: Literal["chat.completion"]
@@ -138,6 +147,7 @@ class ChatCompletion(Struct):
     prompt_token_ids: Sequence[int] | UnsetType = UNSET
     prompt_text: str | UnsetType = UNSET
     timings: TimingsBody | UnsetType = UNSET
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
 
 
 class ChatDelta(Struct):
@@ -192,6 +202,7 @@ class CompletionChoice(Struct):
     prompt_token_ids: Sequence[int] | UnsetType = UNSET
     prompt_text: str | UnsetType = UNSET
     token_ids: Sequence[int] | UnsetType = UNSET
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
 
 
 class Completion(Struct):

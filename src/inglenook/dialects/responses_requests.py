@@ -56,6 +56,7 @@ REFUSED: Mapping[str, str] = {
     "max_new_tokens": "Use max_output_tokens.",
     "n_predict": "Use max_output_tokens.",
     "n_probs": f'Use include: ["{LOGPROBS}"], and top_logprobs.',
+    "prompt_logprobs": "Leave it out.",
     "return_token_ids": "Leave it out.",
     "return_tokens": "Leave it out.",
     "return_tokens_as_token_ids": "Leave it out.",

@@ -16,8 +16,9 @@ from inglenook.ops.step_layout import lay_out_step
 class ScheduledChunk(NamedTuple):
     """Tokens [start, start + num_tokens) of a sequence; `is_sampled` where they are its last known ones.
 
-    `drafts` are what is thought to follow them, or what the guide forces: counted in num_tokens, no part of the
-    sequence yet, and sampled, too.
+    The first `num_scored` of the prompt whose logits are wanted and unknown are among them; with those that are sampled
+    they are its last. `drafts` are what is thought to follow them, or what the guide forces: counted in num_tokens, no
+    part of the sequence yet, and sampled, too.
     """
 
     sequence: Sequence
@@ -25,6 +26,7 @@ class ScheduledChunk(NamedTuple):
     num_tokens: int
     is_sampled: bool
     drafts: tuple[int, ...] = ()
+    num_scored: int = 0
 
     @property
     def num_known(self) -> int:
@@ -43,10 +45,14 @@ class ScheduledStep:
     num_decodes: int
     block_tables: npt.NDArray[np.int32]
     block_size: int
+    num_scored: int = 0  # of all chunks
 
     @property
     def sampled(self) -> list[Sequence]:
-        """The sequences that get tokens from this step, in the order of its output rows: one, and one a draft."""
+        """The sequences that get tokens from this step, in the order of its output rows: one, and one a draft.
+
+        A chunk's scored rows come before its sampled ones.
+        """
         return [chunk.sequence for chunk in self.chunks if chunk.is_sampled]
 
     @property
@@ -64,7 +70,7 @@ def build_step_input(step: ScheduledStep) -> StepInput:
     starts: list[int] = []
     counts: list[int] = []
     num_selected: list[int] = []
-    for sequence, start, num_tokens, is_sampled, drafts in step.chunks:
+    for sequence, start, num_tokens, is_sampled, drafts, num_scored in step.chunks:
         assert sequence.row is not None
         if num_tokens == 1:
             token_ids.append(sequence.token_ids[start])
@@ -74,7 +80,7 @@ def build_step_input(step: ScheduledStep) -> StepInput:
         rows.append(sequence.row)
         starts.append(start)
         counts.append(num_tokens)
-        num_selected.append(1 + len(drafts) if is_sampled else 0)
+        num_selected.append(num_scored + (1 + len(drafts) if is_sampled else 0))
     return lay_out_step(
         token_ids, rows, starts, counts, num_selected, block_tables=step.block_tables, block_size=step.block_size
     )

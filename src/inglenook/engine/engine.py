@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from inglenook.engine.batch import ScheduledStep
@@ -103,17 +103,23 @@ class Engine:
         self.check(request)
         if request.request_id in self.scheduler.sequences:
             raise InvalidRequestError("A request with this id is running already; ids must be unique.")
-        if request.sampling.max_tokens == 0 or len(request.prompt_token_ids) == self.scheduler.context_length:
-            self._ready.append(EngineOutput(request.request_id, finish_reason="length"))
+        if len(request.prompt_token_ids) == self.scheduler.context_length:
+            request = replace(request, sampling=replace(request.sampling, max_tokens=0))
+        wants_output, wants_scores = request.sampling.max_tokens != 0, request.sampling.prompt_logprobs is not None
+        if not wants_output and not (wants_scores and len(request.prompt_token_ids) > 1):
+            scores = () if wants_scores else None
+            self._ready.append(EngineOutput(request.request_id, finish_reason="length", prompt_scores=scores))
             return
         sequence = self.scheduler.add(request)
         try:
             self._runner.prepare(sequence)
-            sequence.held = begin(sequence)
+            sequence.held = begin(sequence) if wants_output else []
         except BaseException:
             self.scheduler.remove(sequence)
             raise
-        if sequence.finish_reason is not None:  # there is nothing to compute
+        if sequence.finish_reason is not None and sequence.is_scoring:
+            sequence.keep_prompt_only()
+        elif sequence.finish_reason is not None:  # there is nothing to compute
             self.scheduler.remove(sequence)
             self._ready.append(self._output(sequence, (), Appended(0)))
         elif sequence.deadline < math.inf:
@@ -201,11 +207,14 @@ class Engine:
         if appended.forced:
             tokens += tuple(map(SampledToken, appended.forced))
         num_cached_tokens = 0
+        scores = None
         if not sequence.has_output:
             sequence.has_output = True
             num_cached_tokens = sequence.num_cached_tokens or 0
             self._num_prompt_tokens += len(request.prompt_token_ids)
             tokens = tuple(map(SampledToken, sequence.held)) + tokens
+            if request.sampling.prompt_logprobs is not None and not sequence.is_scoring:
+                scores = tuple(sequence.prompt_scores)
             if request.sampling.max_generation_s is not None:
                 sequence.deadline = min(sequence.deadline, time.monotonic() + request.sampling.max_generation_s)
                 self._timed.add(sequence)
@@ -217,6 +226,7 @@ class Engine:
             sequence.stop_token_id,
             num_cached_tokens,
             sequence.is_loop,
+            scores,
         )
 
     def _end_late(self) -> list[EngineOutput]:

@@ -28,7 +28,7 @@ def begin(sequence: Sequence) -> list[int]:
 def follow(sequence: Sequence, num_tokens: int) -> list[int]:
     """Lead the guide over the sequence's last tokens, which were sampled. Adds what it forces, and returns it."""
     guide = sequence.guide
-    if guide is None or sequence.stop_token_id is not None:
+    if guide is None or sequence.stop_token_id is not None or sequence.is_loop:
         return []
     num_foreseen = min(num_tokens, len(sequence.forced))
     del sequence.forced[:num_foreseen]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from inglenook.engine.batch import ScheduledStep, build_step_input
 from inglenook.engine.masks import MaskFiller, StepMasks
+from inglenook.engine.prompt_scores import score_prompts
 from inglenook.engine.request import SampledToken
 from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError
@@ -50,10 +51,13 @@ class ModelRunner:
         masks = None
         is_guided = self._masks.start(step)
         try:
-            logits = self.executor.run(step_input)  # [len(step.sampled) and all drafts, vocab_size]
+            # [len(step.sampled), all drafts and scored rows; vocab_size]
+            logits = self.executor.run(step_input)
         finally:
             if is_guided:
                 masks = self._masks.finish()
+        if step.num_scored > 0:
+            logits = score_prompts(step, logits, self._pool)
         states = [_sampler(sequence) for sequence in step.sampled]
         if masks is None:
             return self._sample_all(logits, states, step.drafts, None)

@@ -43,12 +43,22 @@ class SampledToken(NamedTuple):
     top: tuple[tuple[int, float], ...] = ()
 
 
+class ScoredToken(NamedTuple):
+    """One token of a prompt. `rank`: how many tokens are at least as likely. `top` is as above."""
+
+    token_id: int
+    logprob: float
+    rank: int
+    top: tuple[tuple[int, float], ...] = ()
+
+
 class EngineOutput(NamedTuple):
     """New tokens of one request, in order. The last output of a request has a finish_reason or an error.
 
     A stop token or end of text is among the tokens; `stop_token_id` names it, so that its text can be left out
     (None where the reason is another: so also where the guide is finished). `is_loop`: the request was ended since it
-    ran in a circle.
+    ran in a circle. Where sampling.prompt_logprobs asks for them, the first output has the prompt's, from its second
+    token on; none where the request ended before they were known.
     """
 
     request_id: str
@@ -57,4 +67,5 @@ class EngineOutput(NamedTuple):
     stop_token_id: int | None = None
     num_cached_tokens: int = 0
     is_loop: bool = False
+    prompt_scores: tuple[ScoredToken, ...] | None = None
     error: Exception | None = None

@@ -80,8 +80,8 @@ class Scheduler:
     # --- who is here --------------------------------------------------------------------------------
 
     def add(self, request: EngineRequest) -> Sequence:
-        """Queue a request whose prompt leaves room in the context for a token at least."""
-        assert 0 < len(request.prompt_token_ids) < self.context_length
+        """Queue a request whose prompt leaves room in the context for a token at least, if it wants any."""
+        assert 0 < len(request.prompt_token_ids) <= self.context_length - (request.sampling.max_tokens != 0)
         assert request.request_id not in self.sequences
         sequence = make_sequence(request, self._num_arrivals, self.context_length)
         self._num_arrivals += 1
@@ -106,13 +106,14 @@ class Scheduler:
         if not self._grow_running():
             self._start_waiting()
         chunks, num_decodes = self._share_budget()
-        return ScheduledStep(chunks, num_decodes, self._tables.array, self.pool.block_size)
+        num_scored = sum(chunk.num_scored for chunk in chunks[num_decodes:])
+        return ScheduledStep(chunks, num_decodes, self._tables.array, self.pool.block_size, num_scored)
 
     def observe(self, step: ScheduledStep, seconds: float) -> None:
         """Learn from how long a step took."""
         if self.speculator is not None:
             self.speculator.observe(step, seconds)
-        if self.budget is None or step.drafts is not None:
+        if self.budget is None or step.num_scored > 0 or step.drafts is not None:
             return
         num_decode_tokens = num_tokens = position_sum = 0
         for chunk in step.chunks[: step.num_decodes]:
@@ -133,7 +134,7 @@ class Scheduler:
             self.speculator.learn(step, tokens)
         new_tokens = iter(tokens)
         appended = []
-        for sequence, start, num_tokens, is_sampled, _ in step.chunks:
+        for sequence, start, num_tokens, is_sampled, *_ in step.chunks:
             if is_sampled:
                 appended.append(self._append(sequence, next(new_tokens)))
             else:
@@ -174,15 +175,18 @@ class Scheduler:
             self._start(sequence, cached)
 
     def _find_cached(self, sequence: Sequence) -> list[int]:
-        """Blocks that hold its beginning; never all of it, since its last token has to be computed."""
+        """Blocks that hold its beginning; never all of it, since its last token has to be computed, and none whose
+        logits are wanted.
+        """
         if not self.pool.enable_prefix_caching:
             return []
         hashes = sequence.hash_full_blocks(self.pool.block_size)
-        return self.pool.match(hashes[: (len(sequence.token_ids) - 1) // self.pool.block_size])
+        num_known = len(sequence.prompt_scores) if sequence.is_scoring else len(sequence.token_ids) - 1
+        return self.pool.match(hashes[: num_known // self.pool.block_size])
 
     def _is_next_block_coming(self, sequence: Sequence, num_cached_blocks: int) -> bool:
         """Is a sequence of earlier rank computing the block that this one needs next? Then it need not, too."""
-        if num_cached_blocks >= len(sequence.block_hashes):
+        if num_cached_blocks >= len(sequence.block_hashes) or sequence.is_scoring:
             return False
         other = self._being_computed.get(sequence.block_hashes[num_cached_blocks])
         return other is not None and other.rank < sequence.rank
@@ -248,7 +252,7 @@ class Scheduler:
         if num_forced > 0:
             num_left -= self._add_forced(chunks, min(MAX_FORCED_TOKENS, num_left // 2 if prompts else num_left))
         if prompts:
-            chunks += self._chunk_prompts(prompts, num_left)
+            chunks += self._chunk_prompts(prompts, num_left, self._max_num_selected - num_decodes)
         elif chunks:
             chunks = self._add_drafts(chunks, num_left)
         assert chunks or not self.sequences, "sequences wait, and none can run"
@@ -265,22 +269,31 @@ class Scheduler:
                 chunks[index] = chunk._replace(num_tokens=num_tokens, is_sampled=num_tokens == num_uncomputed)
         return limit - num_left
 
-    def _chunk_prompts(self, prompts: list[Sequence], num_left: int) -> Iterator[ScheduledChunk]:
-        """What of these prompts goes beside the decodes: as many tokens as a step may have, and as the time allows."""
+    def _chunk_prompts(self, prompts: list[Sequence], num_left: int, num_rows: int) -> Iterator[ScheduledChunk]:
+        """What of these prompts goes beside the decodes: as many tokens as a step may have, and as the time allows.
+        `num_rows` of them may get logits.
+        """
         num_decode_tokens = self.max_num_batched_tokens - num_left
         seconds_left = None if self.budget is None else self.budget.prompt_seconds(num_decode_tokens)
         if seconds_left == 0:
             return
         is_first = True
-        for sequence in prompts:
+        for index, sequence in enumerate(prompts):
             start = sequence.num_computed_tokens
             num_tokens = min(sequence.num_uncomputed_tokens, num_left)
+            if sequence.is_scoring:
+                num_later = len(prompts) - 1 - index
+                num_tokens = min(num_tokens, _end_of_scored(sequence, num_rows - num_later) - start)
             if self.budget is not None and seconds_left is not None:
                 num_tokens = min(num_tokens, max(self.budget.tokens_within(seconds_left, start), int(is_first)))
                 seconds_left -= self.budget.seconds_of(start, num_tokens)
             if num_tokens <= 0:
                 return
-            yield ScheduledChunk(sequence, start, num_tokens, num_tokens == sequence.num_uncomputed_tokens)
+            end = start + num_tokens
+            num_scored = max(0, min(end, sequence.num_to_score) - len(sequence.prompt_scores))
+            is_sampled = end == len(sequence.token_ids)
+            num_rows -= num_scored + is_sampled
+            yield ScheduledChunk(sequence, start, num_tokens, is_sampled, num_scored=num_scored)
             num_left -= num_tokens
             is_first = False
 
@@ -310,7 +323,7 @@ class Scheduler:
             try:
                 draft = tuple(cut_draft(sequence.guide, draft))
             except EngineError as error:
-                sequence.guide_error = error
+                sequence.failure = error
                 return chunk
         draft = draft[: self._make_room(sequence, len(draft))]
         return chunk._replace(num_tokens=chunk.num_tokens + len(draft), drafts=draft)
@@ -355,8 +368,14 @@ class Scheduler:
 
     def _append(self, sequence: Sequence, tokens: SequenceOf[int]) -> Appended:
         """Add the tokens that a step gave a sequence, and what its guide forces behind them."""
+        if len(sequence.token_ids) >= sequence.max_num_tokens and sequence.failure is None:  # the prompt was all
+            sequence.num_computed_tokens = len(sequence.token_ids)
+            self._commit_full_blocks(sequence)
+            sequence.finish_reason = sequence.finish_reason or "length"
+            self.remove(sequence)
+            return Appended(0)
         num_sampled = sequence.append(tokens)
-        error = sequence.guide_error
+        error = sequence.failure
         forced: SequenceOf[int] = ()
         try:
             forced = follow(sequence, num_sampled) if num_sampled > 0 and error is None else ()
@@ -382,6 +401,14 @@ class Scheduler:
 
     def _num_blocks_for(self, num_tokens: int) -> int:
         return -(-num_tokens // self.pool.block_size)
+
+
+def _end_of_scored(sequence: Sequence, num_rows: int) -> int:
+    """How far a chunk may go that gets logits for `num_rows` tokens, its last ones."""
+    end = len(sequence.prompt_scores) + num_rows
+    # What is forced behind the prompt wants none, so that it would come between.
+    is_forced = len(sequence.token_ids) > sequence.num_to_score + 1
+    return min(end, sequence.num_to_score) if is_forced else end
 
 
 def _rank(sequence: Sequence) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from inglenook.engine.guide import Guide
 from inglenook.engine.kv_cache import block_hash, root_hash
 from inglenook.engine.repetition import RepetitionWatch, watch_repetition
-from inglenook.engine.request import EngineRequest
+from inglenook.engine.request import EngineRequest, ScoredToken
 from inglenook.errors import EngineError
 from inglenook.types import FinishReason
 
@@ -46,13 +46,19 @@ class Sequence:
     is_decoding: bool = False  # what isn't computed of it is the last sampled token, and what its guide forces behind
     sampler: SamplerState | None = None
     guide: Guide | None = None  # None: any token may follow any other
-    guide_error: EngineError | None = None  # the guide has failed, and the request will
+    failure: EngineError | None = None  # of its guide or its prompt's logits: it ends the request
+    num_to_score: int = 0  # the first rows of the prompt, whose logits are wanted: they say what comes behind each
+    prompt_scores: list[ScoredToken] = field(default_factory=list)  # of those rows, as far as they are computed
     forced: list[int] = field(default_factory=list)  # what must come next and isn't among token_ids: see guided.py
     held: list[int] = field(default_factory=list)  # output tokens that go out with the first sampled one
 
     @property
     def num_uncomputed_tokens(self) -> int:
         return len(self.token_ids) - self.num_computed_tokens
+
+    @property
+    def is_scoring(self) -> bool:
+        return len(self.prompt_scores) < self.num_to_score
 
     def append(self, tokens: SequenceOf[int]) -> int:
         """Add tokens up to the one that ends the request, and how many that were."""
@@ -77,6 +83,12 @@ class Sequence:
             self.finish_reason = "stop"
         return self.is_loop
 
+    def keep_prompt_only(self) -> None:
+        """What follows it is known to its end; only the prompt's log-probabilities aren't."""
+        del self.token_ids[len(self.request.prompt_token_ids) :]
+        self.max_num_tokens = len(self.token_ids)
+        self.guide = None
+
     def hash_full_blocks(self, block_size: int) -> list[bytes]:
         """The hashes of all full blocks of token_ids; each is computed once."""
         hashes = self.block_hashes
@@ -98,5 +110,6 @@ def make_sequence(request: EngineRequest, arrival: int, context_length: int) -> 
         stop_token_ids=eos | frozenset(sampling.stop_token_ids),
         token_ids=list(request.prompt_token_ids),
         repetition=watch_repetition(sampling.repetition_detection),
+        num_to_score=0 if sampling.prompt_logprobs is None else num_prompt_tokens - 1,
         deadline=math.inf if sampling.max_time_s is None else request.received + sampling.max_time_s,
     )

@@ -27,6 +27,7 @@ from inglenook.types.pooling import (
 from inglenook.types.requests import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest
 from inglenook.types.sampling import (
     MAX_LOGPROBS,
+    MAX_PATTERN_SIZE,
     MAX_STOP_STRINGS,
     MODEL_DEFAULTED,
     RepetitionDetection,
@@ -37,6 +38,7 @@ __all__ = [
     "DOES",
     "MAX_CHOICES",
     "MAX_LOGPROBS",
+    "MAX_PATTERN_SIZE",
     "MAX_STOP_STRINGS",
     "MODEL_DEFAULTED",
     "AnsweredPrompt",

@@ -15,7 +15,8 @@ class TokenLogprob:
 
     `text` is the token's own text (replacement characters where it isn't whole UTF-8), `bytes` its bytes.
     `top` holds the likeliest alternatives, likeliest first, each without a `top` of its own. `is_special`: it is one of
-    those that texts leave out.
+    those that texts leave out. `rank` is how many tokens are at least as likely; it is known of prompts only. A
+    log-probability of NaN is one that doesn't exist.
     """
 
     token_id: int
@@ -24,6 +25,7 @@ class TokenLogprob:
     logprob: float
     top: tuple[TokenLogprob, ...] = ()
     is_special: bool = False
+    rank: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class AnsweredPrompt:
     token_ids: tuple[int, ...]
     num_cached_tokens: int = 0  # that the prefix cache supplied
     text: str | None = None
+    logprobs: tuple[TokenLogprob | None, ...] | None = None  # None of the first token; None at all: not asked for
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class Delta:
     `token_ids` are of the text; `hidden_ids` were generated too and show nowhere: what ended the choice.
     `stop_reason` says which stop string or stop token ended it (None for the model's own end of text).
     `warnings` say what was changed in the request so that it could be served; they come with the first piece.
-    The first piece of a choice has `prompt`. The router adds `timings` to the one with `usage`.
+    The first piece of a choice has `prompt`, the last one `mean_logprob`, where log-probabilities were asked for: the
+    mean over all of its tokens, the hidden ones too. The router adds `timings` to the one with `usage`.
     """
 
     index: int = 0
@@ -114,3 +118,4 @@ class Delta:
     prompt: AnsweredPrompt | None = None
     hidden_ids: tuple[int, ...] = ()
     timings: Timings | None = field(default=None, compare=False)
+    mean_logprob: float | None = None

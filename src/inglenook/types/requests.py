@@ -60,9 +60,13 @@ class ChatRequest(GenerateRequest):
 
 @dataclass(frozen=True)
 class CompletionRequest(GenerateRequest):
-    """Each prompt is text or token ids. Choice index = prompt index * num_choices + sample."""
+    """Each prompt is text or token ids. Choice index = prompt index * num_choices + sample.
+
+    With `best_of`, so many answers are made to each prompt, and the num_choices likeliest of them given.
+    """
 
     prompts: tuple[str | tuple[int, ...], ...] = ()
     echo: bool = False
+    best_of: int | None = None
     add_special_tokens: bool = True
     suffix: str | None = None  # what is to stand behind the answer

@@ -68,7 +68,7 @@ class Speculator:
         chances = []
         for sequence in sequences:
             limit = min(self._max_draft_tokens, num_free_rows, sequence.max_num_tokens - len(sequence.token_ids) - 1)
-            chances.append(self._drafter.chances(sequence, limit) if _is_drafted(sequence) else ())
+            chances.append(self._drafter.chances(sequence, limit) if limit > 0 and _is_drafted(sequence) else ())
         lengths = self._choose_lengths(chances, times, num_free_rows)
         wishes = [(sequence, length) for sequence, length in zip(sequences, lengths, strict=True) if length > 0]
         if not wishes:
