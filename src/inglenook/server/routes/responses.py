@@ -17,20 +17,19 @@ from inglenook.dialects.openai import encode_json
 from inglenook.dialects.responses_events import AnyEvent
 from inglenook.dialects.responses_input import Item, new_item_id
 from inglenook.dialects.responses_replay import replayed
-from inglenook.dialects.responses_requests import ResponseCall, parse_response
+from inglenook.dialects.responses_requests import parse_response
 from inglenook.dialects.responses_schemas import response_schema
 from inglenook.errors import InglenookError, InvalidRequestError
-from inglenook.gateway.response_store import ResponseStore, StoredResponse
 from inglenook.server.answer import ClientGoneError
 from inglenook.server.api_route import ApiRoute, Operation
-from inglenook.server.auth import owner_of
-from inglenook.server.background import BEAT_S, SILENT_S, start_background
+from inglenook.server.background import BEAT_S, start_background
 from inglenook.server.body import read_body
 from inglenook.server.conversations import earlier_items, fitting, own_items
 from inglenook.server.kept_answers import KeptAnswer, ResponseStream, named
 from inglenook.server.respond import json_response, stream_response, whole_response
 from inglenook.server.sse import EVENTS
 from inglenook.server.state import ServerState, state_of
+from inglenook.server.stored_responses import is_kept, keep_response, owner_of_request, stored_response
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
 from inglenook.types import Delta
 
@@ -38,15 +37,15 @@ MAX_LISTED = 100
 
 
 async def create(request: Request) -> Response:
-    state, owner = state_of(request), _owner(request)
+    state, owner = state_of(request), owner_of_request(request)
     call = parse_response(await read_body(request), new_item_id("resp"), int(time.time()))
     model = state.router.resolve(call.request.model)
-    is_kept = await _is_kept(state.responses, call)
+    will_keep = await is_kept(state.responses, call)
     own = await own_items(state.responses, owner, call)
     earlier = await earlier_items(state.responses, owner, call)
     chat, truncation = await fitting(state.router, call, [*earlier, *own])
     warnings = (*call.warnings, *unknown_fields_warning(call.unknown_fields), *truncation)
-    skeleton = replace(call.skeleton, model=call.skeleton.model or model, store=is_kept)
+    skeleton = replace(call.skeleton, model=call.skeleton.model or model, store=will_keep)
     new_writer = partial(
         responses.ResponseWriter,
         skeleton,
@@ -55,7 +54,7 @@ async def create(request: Request) -> Response:
         warnings=warnings,
     )
     deltas = state.router.chat(chat)
-    keep = partial(_keep, state.responses, owner, own)
+    keep = partial(keep_response, state.responses, owner, own)
     if skeleton.background:
         await asyncio.to_thread(keep, skeleton)
 
@@ -64,21 +63,21 @@ async def create(request: Request) -> Response:
 
         start_background(state, deltas, finish, response_id=skeleton.id, owner=owner)
         return json_response(encode_json(skeleton), warning_header(warnings, ()))
-    answer = KeptAnswer(deltas, lambda collected: _whole(new_writer(), collected), keep if is_kept else None)
+    answer = KeptAnswer(deltas, lambda collected: _whole(new_writer(), collected), keep if will_keep else None)
     if call.is_streamed:
         return stream_response(request, answer.deltas(), ResponseStream(new_writer(), answer), warnings=warnings)
     return await whole_response(request, answer.deltas(), lambda _: encode_json(answer.response), warnings=warnings)
 
 
 async def retrieve(request: Request) -> Response:
-    stored = await _stored(request)
+    stored = await stored_response(request)
     if request.query_params.get("stream", "false") not in ("true", "1"):
         return json_response(stored.body)
     while stored.status == "in_progress":
         await asyncio.sleep(BEAT_S)
         if await request.is_disconnected():
             raise ClientGoneError
-        stored = await _stored(request)
+        stored = await stored_response(request)
     if stored.status == "cancelled":
         raise InvalidRequestError("The response was cancelled; there is nothing to stream.", param="stream")
     after = request.query_params.get("starting_after", "")
@@ -89,13 +88,13 @@ async def retrieve(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     state, response_id = state_of(request), request.path_params["response_id"]
-    await asyncio.to_thread(state.responses.delete, response_id, _owner(request))
+    await asyncio.to_thread(state.responses.delete, response_id, owner_of_request(request))
     _stop(state, response_id)
     return json_response(responses.deleted_body(response_id))
 
 
 async def cancel(request: Request) -> Response:
-    state, stored = state_of(request), await _stored(request)
+    state, stored = state_of(request), await stored_response(request)
     if not msgspec.json.decode(stored.body)["background"]:
         raise InvalidRequestError(
             "Only background responses can be cancelled; to end another one, close its connection.",
@@ -103,9 +102,9 @@ async def cancel(request: Request) -> Response:
         )
     if stored.status == "in_progress":
         body = responses.cancelled_body(stored.body)
-        await asyncio.to_thread(state.responses.end, stored.id, _owner(request), "cancelled", body)
+        await asyncio.to_thread(state.responses.end, stored.id, owner_of_request(request), "cancelled", body)
         _stop(state, stored.id)
-        stored = await _stored(request)  # it may have ended by itself before
+        stored = await stored_response(request)  # it may have ended by itself before
     return json_response(stored.body)
 
 
@@ -116,7 +115,7 @@ async def input_items(request: Request) -> Response:
         raise InvalidRequestError(f"limit must be between 1 and {MAX_LISTED}.", param="limit")
     if order not in ("asc", "desc"):
         raise InvalidRequestError("order must be asc or desc.", param="order")
-    stored = await _stored(request)
+    stored = await stored_response(request)
     items: list[Item] = msgspec.json.decode(stored.input)
     if order == "desc":
         items.reverse()
@@ -129,7 +128,7 @@ async def input_items(request: Request) -> Response:
 
 
 async def count_input_tokens(request: Request) -> Response:
-    state, owner = state_of(request), _owner(request)
+    state, owner = state_of(request), owner_of_request(request)
     call = parse_response(await read_body(request), "count", 0)
     own = await own_items(state.responses, owner, call)
     chat, truncation = await fitting(state.router, call, [*await earlier_items(state.responses, owner, call), *own])
@@ -143,41 +142,6 @@ async def count_input_tokens(request: Request) -> Response:
 
 def _whole(writer: responses.ResponseWriter, deltas: list[Delta]) -> wire.Response:
     return responses.whole_response(writer, deltas)
-
-
-def _owner(request: Request) -> str:
-    return owner_of(request.scope["headers"], state_of(request).settings.api_key)
-
-
-async def _is_kept(store: ResponseStore, call: ResponseCall) -> bool:
-    """Raises StorageError, before anything is computed, where the answer couldn't be kept."""
-    if not call.skeleton.store or not (store.is_on or call.must_store):
-        return False
-    await asyncio.to_thread(store.check)
-    return True
-
-
-def _keep(store: ResponseStore, owner: str, items: list[Item], response: wire.Response) -> None:
-    stored = StoredResponse(
-        response.id,
-        response.previous_response_id,
-        response.status,
-        time.time(),
-        encode_json(response),
-        encode_json(items),
-    )
-    store.keep(stored, owner, responses.item_ids(response, items))
-
-
-async def _stored(request: Request) -> StoredResponse:
-    """Raises NotFoundError. One that is in progress and whose server has stopped is ended here."""
-    state, owner, response_id = state_of(request), _owner(request), request.path_params["response_id"]
-    stored = await asyncio.to_thread(state.responses.get, response_id, owner)
-    if stored.status == "in_progress" and time.time() - stored.used_at > SILENT_S:
-        body = responses.silent_body(stored.body)
-        await asyncio.to_thread(state.responses.end, response_id, owner, "failed", body)
-        stored = await asyncio.to_thread(state.responses.get, response_id, owner)
-    return stored
 
 
 def _stop(state: ServerState, response_id: str) -> None:
