@@ -92,6 +92,17 @@ def test_mean_of_an_encoder(folder: Callable[[str], Saved], name: str, backend: 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_float16_weights_lose_nothing_more(tmp_path: Path, backend: str) -> None:
+    """Neither activations nor keys and values are rounded below the weights' own format."""
+    _, model = save_tiny_encoder(tmp_path / "wide", "bert")
+    model.half().save_pretrained(tmp_path / "model")
+    inputs = random_inputs("bert")
+    with loaded(tmp_path / "model", backend) as found:
+        got = found.engine.encode_blocking(inputs)
+    assert_close(got, [hidden_states(model.float(), item).mean(0) for item in inputs])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", RANKERS)
 def test_logits_of_a_ranker(folder: Callable[[str], Saved], name: str, backend: str) -> None:
     path, model = folder(name)

@@ -161,6 +161,21 @@ def test_without_architectures_the_model_type_says_it(folder: Folder) -> None:
     assert open_model(path).config.architecture == "distilbert"
 
 
+@pytest.mark.parametrize("name", ["bert-ranker", "distilbert", "llama"])
+def test_what_others_write_into_the_configuration(folder: Folder, name: str) -> None:
+    """Keys for sentence-transformers and for other programs change nothing that is computed."""
+    path = folder(name)
+    plain = open_model(path)
+    added = {
+        "sentence_transformers": {"version": "5.0.0"},
+        "matryoshka_dimensions": [8, 16],
+        "is_matryoshka": True,
+        **({} if name == "llama" else {"output_hidden_states": True, "output_past": True, "tie_weights_": True}),
+        **({} if name == "llama" else {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"}),
+    }
+    assert open_model(edit_config(path, **added)).config == plain.config
+
+
 def test_roberta_begins_behind_the_padding_token(folder: Folder) -> None:
     model = open_model(folder("roberta"))
     assert model.config.max_position == 210 - 5 == model.program.max_positions

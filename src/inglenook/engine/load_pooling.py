@@ -108,6 +108,9 @@ def _open(
         found.checkpoint, found.config, found.program, model, engine, engine.max_num_batched_tokens, max_num_selected
     )
     loading.check_quantization()
+    is_small = found.program.needs_whole_sequences  # a step's keys and values, of one layer
+    if is_small and engine.kv_cache_dtype == "auto" and loading.matrix_bytes().keys() <= {"f32", "f16"}:
+        loading = replace(loading, engine=replace(engine, kv_cache_dtype="float32"))  # no less precise than the weights
     return found, loading
 
 
