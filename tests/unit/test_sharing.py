@@ -154,17 +154,23 @@ async def test_models_are_loaded_within_their_shares() -> None:
             await backend.close()
 
 
-async def test_models_that_make_vectors_take_what_they_need() -> None:
+async def test_models_that_make_vectors_take_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Plan] = []
+    shared: list[int] = []
+
+    def note(claims: list[Claim], available: AvailableMemory) -> list[AvailableMemory]:
+        shared.append(available.num_bytes)
+        return share_memory(claims, available)
+
+    monkeypatch.setattr("inglenook.engine.sharing.share_memory", note)
+    monkeypatch.setattr("inglenook.engine.memory.available_memory", lambda: memory(8 * GIB))
     backends = load_backends(
         [wanted(served_model_name=("a",)), wanted(task="embed", served_model_name=("b",))],
         on_plan=lambda plan, engine: made.append(plan),
     )
     try:
         assert [backend.models()[0].task for backend in backends] == ["generate", "embed"]
-        assert sum(plan.total for plan in made) <= available_memory().num_bytes + GIB
-        whole = available_memory().num_bytes
-        assert made[0].available.num_bytes <= whole - made[1].total + GIB
+        assert shared == [8 * GIB - made[1].total]
         assert made[1].available.source != made[0].available.source
     finally:
         for backend in backends:
