@@ -24,7 +24,9 @@ def answer(server: Server) -> str:
     return said.choices[0].message.content or ""
 
 
-@pytest.mark.parametrize("provider", ["openai", "hosted_vllm", "litellm_proxy", "huggingface", "anthropic"])
+@pytest.mark.parametrize(
+    "provider", ["openai", "hosted_vllm", "litellm_proxy", "huggingface", "anthropic", "ollama_chat"]
+)
 def test_chat(server: Server, run_client: RunClient, answer: str, provider: str) -> None:
     said = run_client("with_litellm", "chat", server, provider=provider, model=MODEL)
     assert said["text"] == said["streamed"] == answer

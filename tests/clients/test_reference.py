@@ -66,6 +66,24 @@ def test_curl_chat(named_server: Server, model: str) -> None:
     assert answer["model"] == model and answer["choices"][0]["message"]["content"]
 
 
+def test_curl_ollama(named_server: Server) -> None:
+    """No content type but curl's own, no `stream`: it is streamed."""
+    command = """curl -X POST http://localhost:11434/api/chat -d '{
+  "model": "llama2",
+  "messages": [
+    {
+      "role": "user",
+      "content": "why is the sky blue?"
+    }
+  ]
+ }'"""
+    lines = [json.loads(line) for line in run(command, named_server).splitlines()]
+    assert "".join(line["message"]["content"] for line in lines)
+    assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
+    counts = ("prompt_eval_count", "eval_count", "total_duration", "load_duration", "prompt_eval_duration")
+    assert all(name in lines[-1] for name in (*counts, "eval_duration"))
+
+
 def test_curl_models(named_server: Server) -> None:
     models = json.loads(run("curl http://localhost:8000/v1/models", named_server))
     jsonschema.validate(models, openai_shapes.MODELS)
