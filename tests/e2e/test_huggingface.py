@@ -50,6 +50,23 @@ def test_details(hub: InferenceClient) -> None:
     assert pieces[-1].details is not None and pieces[-1].details.input_length == 4
 
 
+def test_details_of_the_prompt(hub: InferenceClient, server: Server) -> None:
+    options = {"max_new_tokens": 2, "details": True, "decoder_input_details": True, "return_full_text": False}
+    whole = hub.text_generation(PROMPT, **options)  # type: ignore[call-overload]
+    prefill = whole.details.prefill
+    assert "".join(token.text for token in prefill) == PROMPT
+    assert prefill[0].logprob is None and all(token.logprob < 0 for token in prefill[1:])
+    tokens = httpx.post(f"{server.url}/tokenize", json={"prompt": PROMPT}).json()["tokens"]
+    assert [token.id for token in prefill] == tokens
+    cut = hub.text_generation(PROMPT, truncate=2, **options)  # type: ignore[call-overload]
+    assert [token.id for token in cut.details.prefill] == tokens[-2:]
+    assert "".join(token.text for token in cut.details.prefill) == " a time"
+    best = hub.text_generation(PROMPT, best_of=2, do_sample=True, **options)  # type: ignore[call-overload]
+    assert best.details.prefill == best.details.best_of_sequences[0].prefill == prefill
+    with pytest.raises(ValidationError, match="decoder_input_details"):
+        list(hub.text_generation(PROMPT, stream=True, **options))  # type: ignore[call-overload]
+
+
 def test_the_end_of_text_is_a_token_without_text(hub: InferenceClient) -> None:
     prompt = "<|im_start|>user\nSay: yes<|im_end|>\n<|im_start|>assistant\n"
     whole = hub.text_generation(prompt, max_new_tokens=200, details=True, return_full_text=False)

@@ -18,7 +18,7 @@ from inglenook.errors import (
     OverloadedError,
     UnavailableError,
 )
-from inglenook.types import Delta, FinishReason, ModelCard, Task, TokenLogprob
+from inglenook.types import AnsweredPrompt, Delta, FinishReason, ModelCard, Task, TokenLogprob
 
 _ESTIMATED_WAIT_S = 1.0
 _MAX_MESSAGE_CHARS = 2000
@@ -76,15 +76,17 @@ def info_body(card: ModelCard, version: str, *, max_choices: int, max_stop_strin
 
 def generated_body(call: Call, deltas: Iterable[Delta], *, is_list: bool) -> bytes:
     """POST /generate gives one object, POST / and /models/{id} a list."""
+    deltas = list(deltas)
     choices = [choice for _, choice in gather(deltas).choices]
+    prefill = next((_prefill(delta.prompt) for delta in deltas if delta.prompt is not None), [])
     if call.parameters.best_of == 1:
-        results = [_generated(call, index, choice) for index, choice in enumerate(choices)]
+        results = [_generated(call, index, choice, prefill) for index, choice in enumerate(choices)]
         return encode_json(results if is_list else results[0])
     order = sorted(range(len(choices)), key=lambda index: _mean_logprob(choices[index]), reverse=True)
-    best = _generated(call, order[0], choices[order[0]])
+    best = _generated(call, order[0], choices[order[0]], prefill)
     if call.parameters.with_details:
         assert isinstance(best.details, wire.Details)
-        best.details.best_of_sequences = [_sequence(call, index, choices[index]) for index in order[1:]]
+        best.details.best_of_sequences = [_sequence(call, index, choices[index], prefill) for index in order[1:]]
     return encode_json([best] if is_list else best)
 
 
@@ -92,7 +94,18 @@ def _mean_logprob(choice: Choice) -> float:
     return sum(token.logprob for token in choice.logprobs) / max(len(choice.logprobs), 1)
 
 
-def _generated(call: Call, index: int, choice: Choice) -> wire.Generated:
+def _prefill(prompt: AnsweredPrompt) -> list[wire.PrefillToken]:
+    """The prompt's tokens where they were asked for. Nothing is known of the first one but what the others leave."""
+    if prompt.logprobs is None:
+        return []
+    known = [token for token in prompt.logprobs if token is not None]
+    tokens = [wire.PrefillToken(token.token_id, token.text, finite(token.logprob)) for token in known]
+    rest = b"".join(token.bytes for token in known)
+    first = (prompt.text or "").encode().removesuffix(rest).decode(errors="replace")
+    return [wire.PrefillToken(prompt.token_ids[0], first, None), *tokens]
+
+
+def _generated(call: Call, index: int, choice: Choice, prefill: list[wire.PrefillToken]) -> wire.Generated:
     text = "".join(choice.texts)
     generated = wire.Generated(call.prompt + text if call.with_full_text else text)
     if call.parameters.with_details:
@@ -101,15 +114,15 @@ def _generated(call: Call, index: int, choice: Choice) -> wire.Generated:
             _finish_reason(choice.finish_reason, choice.stop_reason),
             len(tokens),
             call.seed(index),
-            [],
+            prefill,
             tokens,
             top_tokens=_all_top_tokens(call, choice.logprobs),
         )
     return generated
 
 
-def _sequence(call: Call, index: int, choice: Choice) -> wire.Sequence:
-    whole = _generated(call, index, choice)
+def _sequence(call: Call, index: int, choice: Choice, prefill: list[wire.PrefillToken]) -> wire.Sequence:
+    whole = _generated(call, index, choice, prefill)
     details = whole.details
     assert isinstance(details, wire.Details)
     return wire.Sequence(

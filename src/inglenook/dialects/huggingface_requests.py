@@ -21,7 +21,6 @@ DEFAULT_MAX_NEW_TOKENS = 100  # TGI's
 # Of `parameters`. Refused by name, unless the value is null, false, empty, or one of those given here.
 REFUSED: Mapping[str, tuple[Any, ...]] = {
     "adapter_id": (),
-    "decoder_input_details": (),
     "watermark": (),
 }
 WITHOUT_EFFECT = frozenset(("use_cache", "wait_for_model"))  # of `options`
@@ -42,6 +41,7 @@ class Parameters:
     num_results: int
     with_full_text: bool | None
     with_details: bool
+    with_prefill: bool
     num_top_tokens: int
     unknown_fields: tuple[str, ...]
 
@@ -86,10 +86,11 @@ def read_generate(
     request = CompletionRequest(
         request_id,
         model,
-        replace(parameters.sampling, logprobs=logprobs),
+        replace(parameters.sampling, logprobs=logprobs, prompt_logprobs=0 if parameters.with_prefill else None),
         num_choices=max(parameters.best_of, parameters.num_results),
         constraint=parameters.constraint,
         truncate_prompt_tokens=parameters.truncate,
+        return_prompt_text=parameters.with_prefill,
         prompts=(prompt,),
         add_special_tokens=fields.boolean("add_special_tokens", True),
     )
@@ -117,6 +118,7 @@ def read_parameters(given: Fields) -> Parameters:
     if best_of > 1 and sampling.temperature == 0:
         name = given.name("best_of")
         raise InvalidRequestError(f"{name} above 1 needs sampling: give do_sample or temperature.", param=name)
+    with_prefill = given.boolean("decoder_input_details", False)
     return Parameters(
         sampling,
         _grammar(given),
@@ -124,7 +126,8 @@ def read_parameters(given: Fields) -> Parameters:
         best_of,
         num_results,
         given.boolean("return_full_text", None),
-        given.boolean("details", False),
+        given.boolean("details", False) or with_prefill,
+        with_prefill,
         num_top_tokens,
         _unread(given),
     )

@@ -89,6 +89,8 @@ def _stream(request: Request, call: Call) -> Response:
     if call.request.num_choices > 1:
         name = "best_of" if call.parameters.best_of > 1 else "num_return_sequences"
         raise InvalidRequestError(f"{name} above 1 can't be streamed.", param=f"parameters.{name}")
+    if call.parameters.with_prefill:
+        raise InvalidRequestError("decoder_input_details can't be streamed.", param="parameters.decoder_input_details")
     deltas = state_of(request).router.complete(call.request)
     encoder = huggingface.GenerateStream(call)
     return stream_response(request, deltas, encoder, warnings=unknown_fields_warning(call.unknown_fields))
