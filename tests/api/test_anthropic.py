@@ -197,6 +197,18 @@ def test_count_tokens(client: anthropic.Anthropic, backend: ScriptedBackend) -> 
     assert len(asked(backend).tool_use.tools) == 2
 
 
+def test_models(client: anthropic.Anthropic) -> None:
+    assert [model.id for model in client.models.list()] == ["tiny", "org/model"]
+    model = client.models.retrieve("tiny")
+    assert (model.type, model.display_name, model.max_input_tokens) == ("model", "tiny", 512)
+    assert model.created_at.timestamp() == 1700000000
+
+
+def test_a_prefix_as_other_servers_have_it(url: str) -> None:
+    client = anthropic.Anthropic(base_url=f"{url}/anthropic", api_key="none", max_retries=0)
+    assert client.messages.create(**BODY).content[0].text == "Hello there"
+
+
 # --- answers --------------------------------------------------------------------------------------
 
 

@@ -80,6 +80,8 @@ async def test_ollama_thinking() -> None:
         body = {"model": "m", "prompt": "Which colour?", "think": think, "stream": False}
         generated = (await one.http.post("/api/generate", json=body)).json()
         assert (generated["thinking"], generated["response"]) == ("Let me see.", "Blue.")
+        # What goes on from it begins after the end of this turn.
+        assert generated["context"][-1] in one.engine.requests[-1].eos_token_ids
     one = served("Blue.")
     answer = (
         await one.http.post("/api/chat", json={"model": "m", "messages": QUESTION, "think": False, "stream": False})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from inglenook.errors import (
     PayloadTooLargeError,
     UnavailableError,
 )
-from inglenook.types import AnsweredPrompt, Delta, ToolCallDelta, Usage
+from inglenook.types import AnsweredPrompt, Delta, ModelCard, ToolCallDelta, Usage
 
 _MAX_MESSAGE_CHARS = 2000
 _OVERLOADED = 529
@@ -76,6 +77,28 @@ def _error(error: InglenookError, request_id: str) -> bytes:
 
 def count_body(num_tokens: int) -> bytes:
     return _encode(wire.TokenCount(num_tokens))
+
+
+def is_asked(headers: Mapping[str, str]) -> bool:
+    """Whether it is a client of Anthropic's that asks, on a route that others have too."""
+    return "anthropic-version" in headers
+
+
+def model_body(card: ModelCard) -> bytes:
+    return _encode(_model(card))
+
+
+def model_list_body(cards: Sequence[ModelCard]) -> bytes:
+    """All on one page."""
+    models = [_model(card) for card in cards]
+    first, last = (models[0].id, models[-1].id) if models else (None, None)
+    return _encode(wire.ModelList(models, False, first, last))
+
+
+def _model(card: ModelCard) -> wire.ModelBody:
+    created = datetime.fromtimestamp(card.created, timezone.utc)
+    longest = card.max_model_len
+    return wire.ModelBody(card.name, card.name, f"{created:%Y-%m-%dT%H:%M:%SZ}", longest, longest, "active")
 
 
 # --- blocks ---------------------------------------------------------------------------------------

@@ -51,6 +51,22 @@ class TokenCount(Struct):
     input_tokens: int
 
 
+class ModelBody(Struct, tag_field="type", tag="model"):
+    id: str
+    display_name: str
+    created_at: str
+    max_input_tokens: int
+    max_tokens: int
+    lifecycle: Literal["active"]
+
+
+class ModelList(Struct):
+    data: list[ModelBody]
+    has_more: Literal[False]
+    first_id: str | None
+    last_id: str | None
+
+
 class ErrorCause(Struct):
     error_code: str
 

@@ -11,8 +11,9 @@ from starlette.types import Scope
 PATH_MODEL = "inglenook.path_model"  # key in the ASGI scope: the model that the path names
 
 _SLASHES = re.compile(r"/{2,}")
-# OpenAI's own prefix, also doubled (clients that add it to a base URL that has it), and those of Azure and Groq.
-_PREFIX = re.compile(r"(?:/openai(?!/deployments/))?(?:/v1)*(?=/|$)")
+# OpenAI's own prefix, also doubled (clients that add it to a base URL that has it), and those of Azure, Groq and, for
+# Anthropic's routes, Xinference.
+_PREFIX = re.compile(r"(?:/openai(?!/deployments/)|/anthropic)?(?:/v1)*(?=/|$)")
 # LiteLLM and FastChat (after OpenAI's first API), Azure, huggingface_hub: the model is part of the path.
 _NAMED = re.compile(
     r"/(?:engines|openai/deployments|models)/(?P<model>.+?)(?:/v1)?"

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inglenook.dialects import openai
+from inglenook.dialects import anthropic, anthropic_wire, openai
 from inglenook.dialects import openai_wire as wire
 from inglenook.dialects.openai_chat import ChatStream, chat_body
 from inglenook.dialects.openai_requests import Parsed, RequestT, parse_chat, parse_completion
@@ -27,11 +27,13 @@ from inglenook.types import Delta
 
 
 async def list_models(request: Request) -> Response:
-    return json_response(openai.model_list_body(state_of(request).router.models()))
+    dialect = anthropic if anthropic.is_asked(request.headers) else openai
+    return json_response(dialect.model_list_body(state_of(request).router.models()))
 
 
 async def get_model(request: Request) -> Response:
-    return json_response(openai.model_body(state_of(request).router.model(request.path_params["model_id"])))
+    dialect = anthropic if anthropic.is_asked(request.headers) else openai
+    return json_response(dialect.model_body(state_of(request).router.model(request.path_params["model_id"])))
 
 
 async def chat_completions(request: Request) -> Response:
@@ -87,9 +89,19 @@ def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
 _EVENTS = "text/event-stream"
 _CHAT = Operation("Answer a conversation.", wire.ChatCompletion, chat_schema, {_EVENTS: wire.ChatChunk})
 ROUTES = [
-    ApiRoute("GET", "/models", list_models, Operation("The models that are served.", wire.ModelList)),
+    ApiRoute(
+        "GET",
+        "/models",
+        list_models,
+        Operation("The models that are served.", (wire.ModelList, anthropic_wire.ModelList)),
+    ),
     # ids may hold slashes
-    ApiRoute("GET", "/models/{model_id:path}", get_model, Operation("One of them.", wire.ModelBody)),
+    ApiRoute(
+        "GET",
+        "/models/{model_id:path}",
+        get_model,
+        Operation("One of them.", (wire.ModelBody, anthropic_wire.ModelBody)),
+    ),
     ApiRoute("POST", "/chat/completions", chat_completions, _CHAT),
     ApiRoute(
         "POST",
