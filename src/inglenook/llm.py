@@ -116,8 +116,15 @@ class LLM:
         return self._run(_collect(self._generator.complete(request), len(request.prompts) * num_choices))
 
     def chat(self, messages: ChatMessages, sampling: SamplingParams | None = None, **params: Any) -> Completion:
-        """Answer a conversation: dictionaries with `role` and `content`, or Messages. `params` as in generate."""
-        return self._run(_collect(self._generator.chat(self._chat_request(messages, sampling, params)), 1))[0]
+        """Answer a conversation: dictionaries with `role` and `content`, or Messages. `params` as in generate, but n."""
+        request = self._chat_request(messages, sampling, params)
+        if request.num_choices != 1:
+            raise InvalidRequestError(
+                f"n is {request.num_choices}, and chat gives one answer. Ask as often as you want answers: what their "
+                "prompts share is computed once.",
+                param="n",
+            )
+        return self._run(_collect(self._generator.chat(request), 1))[0]
 
     def stream(
         self, prompt: str | ChatMessages, sampling: SamplingParams | None = None, **params: Any

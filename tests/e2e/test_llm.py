@@ -94,6 +94,8 @@ def test_errors_name_what_was_wrong(llm: LLM) -> None:
         llm.generate("x", temperature=-1)
     with pytest.raises(InvalidRequestError, match="role"):
         llm.chat([{"content": "x"}])
+    with pytest.raises(InvalidRequestError, match="n is 2"):
+        llm.chat([{"role": "user", "content": "x"}], n=2)
     with pytest.raises(ContextLengthError, match="512"):
         llm.generate("word " * 600)
 

@@ -95,9 +95,12 @@ def alone() -> dict[str, list[Any]]:
 def test_same_request_same_tokens(alone: dict[str, list[Any]], settings: dict[str, int]) -> None:
     with loaded(**settings) as engine:
         assert {n: tokens(o) for n, o in run(engine, make_requests(24)).items()} == alone
-        again = run(engine, make_requests(24))
-        assert {n: tokens(o) for n, o in again.items()} == alone
         is_tight = "kv_cache_memory_bytes" in settings
+        for _ in range(20):  # more than once only where the first came so slowly that none had to give way
+            again = run(engine, make_requests(24))
+            assert {n: tokens(o) for n, o in again.items()} == alone
+            if not is_tight or engine.engine.stats().num_preemptions > 0:
+                break
         assert (engine.engine.stats().num_preemptions > 0) == is_tight
         assert is_tight or sum(outputs[0].num_cached_tokens for outputs in again.values()) > 500
 

@@ -164,7 +164,7 @@ def test_description_has_all_numbers() -> None:
     lines = dict(plan(NEEDS.weights + NEEDS.activations + RESERVE_BYTES + 100 * MIB).describe())
     assert lines["context length"] == "2560 tokens of the model's 8192"
     assert lines["  key-value cache"] == "80.0 MiB: 2560 tokens, bf16"
-    assert lines["memory"] == "1.30 GiB of 1.32 GiB free on this machine"
+    assert lines["memory"] == "1.30 GiB of 1.32 GiB (free on this machine)"
     assert (format_bytes(3 * GIB), format_bytes(-MIB)) == ("3.00 GiB", "-1.0 MiB")
 
 

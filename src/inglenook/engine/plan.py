@@ -99,7 +99,7 @@ class Plan:
             ("context length", context),
             (
                 "memory",
-                f"{format_bytes(self.total)} of {format_bytes(self.available.num_bytes)} {self.available.source}",
+                f"{format_bytes(self.total)} of {format_bytes(self.available.num_bytes)} ({self.available.source})",
             ),
             ("  weights", format_bytes(self.weights)),
             ("  key-value cache", f"{format_bytes(self.kv_cache)}: {self.num_cache_tokens} tokens, {self.kv_dtype}"),
