@@ -67,8 +67,9 @@ async def test_paths_of_chat(http: httpx.AsyncClient, path: str) -> None:
 
 async def test_unknown_path_and_wrong_method(http: httpx.AsyncClient) -> None:
     assert "/nowhere" in assert_error(await http.get("/v1/nowhere"), 404, code="not_found")
-    for path in ("/", "/v1"):  # POST is Hugging Face's there
-        assert (await http.get(path)).status_code == 405
+    for path in ("/", "/v1"):  # GET is Ollama's there, POST Hugging Face's
+        assert (await http.get(path)).text == "Ollama is running"
+        assert (await http.delete(path)).status_code == 405
     answer = await http.get("/v1/chat/completions")
     assert "POST" in assert_error(answer, 405, code="method_not_allowed")
     assert answer.headers["allow"] == "POST"
