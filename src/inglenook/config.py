@@ -157,6 +157,15 @@ class EngineSettings:
         "Drafting of tokens that are checked together, as JSON: method (ngram, draft_model, none), model, "
         "num_speculative_tokens, prompt_lookup_max, prompt_lookup_min; or off.",
     )
+    gpu_memory_utilization: float | None = setting(
+        None,
+        "Without effect: memory is planned from what is free. Accepted since command lines for other servers have it.",
+        minimum=0,
+        maximum=1,
+    )
+    enforce_eager: bool = setting(
+        False, "Without effect: nothing is compiled. Accepted since command lines for other servers have it."
+    )
     max_queue: int = setting(1024, "Requests that may wait; further ones are answered 429.", minimum=0)
 
 

@@ -116,7 +116,10 @@ class LLM:
         return self._run(_collect(self._generator.complete(request), len(request.prompts) * num_choices))
 
     def chat(self, messages: ChatMessages, sampling: SamplingParams | None = None, **params: Any) -> Completion:
-        """Answer a conversation: dictionaries with `role` and `content`, or Messages. `params` as in generate, but n."""
+        """Answer a conversation: dictionaries with `role` and `content`, or Messages.
+
+        `params` are those of `generate` but `n`. Raises as it does.
+        """
         request = self._chat_request(messages, sampling, params)
         if request.num_choices != 1:
             raise InvalidRequestError(
