@@ -85,7 +85,7 @@ def test_every_value_survives_every_way_in(tmp_path_factory: pytest.TempPathFact
         low, high = max(setting.minimum, -(2**40)), min(setting.maximum, 2**40)
         value = data.draw(st.integers(int(low), int(high)))
     elif setting.kind is float:
-        value = data.draw(st.floats(0, 1e9))
+        value = data.draw(st.floats(max(0, setting.minimum), min(1e9, setting.maximum)))
     elif setting.kind is SpeculativeSettings:
         value = SpeculativeSettings("ngram", num_speculative_tokens=data.draw(st.integers(1, 63)))
     elif setting.kind is RepetitionSettings:
