@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from inglenook.config import ServerSettings
-from inglenook.dialects.openai_fields import REFUSED
+from inglenook.dialects.openai.fields import REFUSED
 from inglenook.errors import UnavailableError
 from inglenook.gateway.router import Router
 from inglenook.server.app import create_app

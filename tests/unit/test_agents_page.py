@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from inglenook.dialects.flask_service import REFUSED, WITHOUT_EFFECT, call_schema
+from inglenook.dialects.flask.service import REFUSED, WITHOUT_EFFECT, call_schema
 
 PAGE = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
 

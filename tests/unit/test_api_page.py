@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inglenook.dialects.openai_fields import CHAT_ONLY, REFUSED, WITHOUT_EFFECT
-from inglenook.dialects.openai_schemas import chat_schema, completion_schema
+from inglenook.dialects.openai.fields import CHAT_ONLY, REFUSED, WITHOUT_EFFECT
+from inglenook.dialects.openai.schemas import chat_schema, completion_schema
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 SECTION = PAGE[PAGE.index("## Request fields") : PAGE.index("## Answers")]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from inglenook.dialects.anthropic_fields import REFUSED, WITHOUT_EFFECT
-from inglenook.dialects.anthropic_requests import MessagesCall, parse_count, parse_messages
-from inglenook.dialects.anthropic_schemas import messages_schema
+from inglenook.dialects.anthropic.fields import REFUSED, WITHOUT_EFFECT
+from inglenook.dialects.anthropic.requests import MessagesCall, parse_count, parse_messages
+from inglenook.dialects.anthropic.schemas import messages_schema
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import ReasoningOptions
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from inglenook.dialects.ollama import timestamp
-from inglenook.dialects.ollama_models import spellings
-from inglenook.dialects.ollama_options import REFUSED as REFUSED_OPTIONS
-from inglenook.dialects.ollama_options import WITHOUT_EFFECT
-from inglenook.dialects.ollama_requests import (
+from inglenook.dialects.ollama.answers import timestamp
+from inglenook.dialects.ollama.models import spellings
+from inglenook.dialects.ollama.options import REFUSED as REFUSED_OPTIONS
+from inglenook.dialects.ollama.options import WITHOUT_EFFECT
+from inglenook.dialects.ollama.requests import (
     REFUSED,
     OllamaCall,
     parse_chat,
@@ -21,7 +21,7 @@ from inglenook.dialects.ollama_requests import (
     parse_embeddings,
     parse_generate,
 )
-from inglenook.dialects.ollama_schemas import (
+from inglenook.dialects.ollama.schemas import (
     chat_schema,
     embed_schema,
     embeddings_schema,

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inglenook.dialects.json_fields import decode_object
-from inglenook.dialects.openai import AnswerHead, error_body, new_id
-from inglenook.dialects.openai_chat import ChatStream
-from inglenook.dialects.openai_fields import CHAT_ONLY, REFUSED, WITHOUT_EFFECT
-from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
+from inglenook.dialects.openai.answers import AnswerHead, error_body, new_id
+from inglenook.dialects.openai.chat import ChatStream
+from inglenook.dialects.openai.fields import CHAT_ONLY, REFUSED, WITHOUT_EFFECT
+from inglenook.dialects.openai.requests import Parsed, parse_chat, parse_completion
 from inglenook.errors import EngineError, InvalidRequestError, UnsupportedParameterError
 from inglenook.types import (
     MODEL_DEFAULTED,

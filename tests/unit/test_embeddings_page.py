@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from inglenook.dialects.pooling_fields import REFUSED, WITHOUT_EFFECT
-from inglenook.dialects.pooling_schemas import embedding_schema, rerank_schema, score_schema
+from inglenook.dialects.pooling.fields import REFUSED, WITHOUT_EFFECT
+from inglenook.dialects.pooling.schemas import embedding_schema, rerank_schema, score_schema
 from inglenook.server.routes import not_served
 
 PAGE = (Path(__file__).parents[2] / "docs" / "embeddings.md").read_text()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from inglenook.backends.generation_config import read_generation_config
-from inglenook.dialects.openai_requests import parse_chat, parse_completion
+from inglenook.dialects.openai.requests import parse_chat, parse_completion
 from inglenook.errors import CheckpointError
 from inglenook.types import MODEL_DEFAULTED, CompletionRequest, SamplingParams
 

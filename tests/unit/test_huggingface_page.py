@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from inglenook.dialects.huggingface_pooling import read_embed
-from inglenook.dialects.huggingface_requests import REFUSED
-from inglenook.dialects.huggingface_schemas import compat_schema, parameters_schema
+from inglenook.dialects.huggingface.pooling import read_embed
+from inglenook.dialects.huggingface.requests import REFUSED
+from inglenook.dialects.huggingface.schemas import compat_schema, parameters_schema
 from inglenook.dialects.json_fields import Fields
 
 PAGE = (Path(__file__).parents[2] / "docs" / "huggingface.md").read_text()

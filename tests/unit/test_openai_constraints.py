@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inglenook.dialects.openai_requests import parse_chat, parse_completion
+from inglenook.dialects.openai.requests import parse_chat, parse_completion
 from inglenook.errors import InvalidRequestError
 from inglenook.types import ChatRequest, Constraint, GenerateRequest, ReasoningOptions
 

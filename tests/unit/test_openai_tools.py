@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from inglenook.dialects.openai_requests import Parsed, parse_chat
-from inglenook.dialects.openai_tools import CallForm
+from inglenook.dialects.openai.requests import Parsed, parse_chat
+from inglenook.dialects.openai.tools import CallForm
 from inglenook.errors import InvalidRequestError
 from inglenook.types import ChatRequest, Tool, ToolUse
 

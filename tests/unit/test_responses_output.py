@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.response_schemas import check_event, check_order, check_response
-from inglenook.dialects import responses_wire as wire
 from inglenook.dialects.json_fields import Fields
-from inglenook.dialects.openai import encode_json
-from inglenook.dialects.responses import ResponseEvents, ResponseWriter, whole_response
-from inglenook.dialects.responses_messages import to_messages
-from inglenook.dialects.responses_replay import replayed
-from inglenook.dialects.responses_requests import read_response
+from inglenook.dialects.openai.answers import encode_json
+from inglenook.dialects.responses import wire
+from inglenook.dialects.responses.answers import ResponseEvents, ResponseWriter, whole_response
+from inglenook.dialects.responses.messages import to_messages
+from inglenook.dialects.responses.replay import replayed
+from inglenook.dialects.responses.requests import read_response
 from inglenook.errors import EngineError
 from inglenook.types import Delta, TokenLogprob, ToolCallDelta, Usage
 

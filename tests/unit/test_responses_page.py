@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from inglenook.dialects.openai_schemas import chat_schema
-from inglenook.dialects.responses_requests import REFUSED, WITHOUT_EFFECT
-from inglenook.dialects.responses_schemas import response_schema
+from inglenook.dialects.openai.schemas import chat_schema
+from inglenook.dialects.responses.requests import REFUSED, WITHOUT_EFFECT
+from inglenook.dialects.responses.schemas import response_schema
 from inglenook.server.routes.responses import ROUTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "responses.md").read_text()

@@ -10,7 +10,7 @@ import pytest
 from fixtures.scripted_engine import scripted_backend
 from fixtures.tool_cases.vocabulary import byte_tokenizer
 from inglenook.backends.truncation import truncated
-from inglenook.dialects.openai_requests import parse_chat, parse_completion
+from inglenook.dialects.openai.requests import parse_chat, parse_completion
 from inglenook.errors import ContextLengthError, InvalidRequestError
 from inglenook.types import CompletionRequest, SamplingParams
 

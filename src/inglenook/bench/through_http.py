@@ -17,7 +17,7 @@ import msgspec
 from inglenook.bench.load import Job, StreamResult
 from inglenook.bench.rows import Target
 from inglenook.config import DEFAULT_MODEL
-from inglenook.dialects.openai_requests import parse_chat, parse_completion
+from inglenook.dialects.openai.requests import parse_chat, parse_completion
 from inglenook.engine.async_engine import AsyncEngine
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import ConfigError, EngineError, InglenookError

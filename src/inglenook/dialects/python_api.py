@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from inglenook.dialects.embeddings import read_embed_options
 from inglenook.dialects.json_fields import Fields
-from inglenook.dialects.openai_constraints import parse_constraint, parse_repair
-from inglenook.dialects.openai_messages import parse_documents
-from inglenook.dialects.openai_reasoning import parse_reasoning
-from inglenook.dialects.openai_sampling import parse_repetition_detection
-from inglenook.dialects.openai_tools import parse_tool_use
-from inglenook.dialects.ranking import read_score_options
+from inglenook.dialects.openai.constraints import parse_constraint, parse_repair
+from inglenook.dialects.openai.messages import parse_documents
+from inglenook.dialects.openai.reasoning import parse_reasoning
+from inglenook.dialects.openai.sampling import parse_repetition_detection
+from inglenook.dialects.openai.tools import parse_tool_use
+from inglenook.dialects.pooling.embeddings import read_embed_options
+from inglenook.dialects.pooling.ranking import read_score_options
 from inglenook.dialects.truncation import parse_truncation
 from inglenook.errors import InvalidRequestError
 from inglenook.types import RepetitionDetection

@@ -13,8 +13,8 @@ from msgspec import UNSET
 
 from inglenook.dialects import tokenization_wire as wire
 from inglenook.dialects.json_fields import Fields, as_token_id, decode_object, expected
-from inglenook.dialects.openai import encode_json
-from inglenook.dialects.openai_requests import read_chat
+from inglenook.dialects.openai.answers import encode_json
+from inglenook.dialects.openai.requests import read_chat
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import ChatRequest, CompletionRequest, RenderedPrompt, SamplingParams
 

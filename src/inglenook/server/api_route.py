@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from inglenook.dialects.openai_wire import ErrorBody
+from inglenook.dialects.openai.wire import ErrorBody
 
 
 @dataclass(frozen=True)

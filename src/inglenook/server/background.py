@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, Callable
 
 from starlette.types import Message
 
-from inglenook.dialects.openai import encode_json
-from inglenook.dialects.responses import item_ids
-from inglenook.dialects.responses_wire import Response
+from inglenook.dialects.openai.answers import encode_json
+from inglenook.dialects.responses.answers import item_ids
+from inglenook.dialects.responses.wire import Response
 from inglenook.errors import InglenookError, UnavailableError
 from inglenook.server.answer import Answer
 from inglenook.server.state import ServerState

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from inglenook.dialects.openai import encode_json
-from inglenook.dialects.responses_input import Item
-from inglenook.dialects.responses_requests import ResponseCall
+from inglenook.dialects.openai.answers import encode_json
+from inglenook.dialects.responses.input import Item
+from inglenook.dialects.responses.requests import ResponseCall
 from inglenook.errors import InvalidRequestError, NotFoundError
 from inglenook.gateway.response_store import ResponseStore, StoredResponse
 from inglenook.gateway.router import Router

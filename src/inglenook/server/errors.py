@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from inglenook.dialects import anthropic, huggingface, ollama
-from inglenook.dialects.openai import error_body
+from inglenook.dialects.anthropic import answers as anthropic
+from inglenook.dialects.huggingface import answers as huggingface
+from inglenook.dialects.ollama import answers as ollama
+from inglenook.dialects.openai.answers import error_body
 from inglenook.errors import (
     AuthenticationError,
     InglenookError,

@@ -8,10 +8,10 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from inglenook.dialects.openai import encode_json
-from inglenook.dialects.responses import ResponseEvents, ResponseWriter
-from inglenook.dialects.responses_events import Event
-from inglenook.dialects.responses_wire import Response
+from inglenook.dialects.openai.answers import encode_json
+from inglenook.dialects.responses.answers import ResponseEvents, ResponseWriter
+from inglenook.dialects.responses.events import Event
+from inglenook.dialects.responses.wire import Response
 from inglenook.errors import InglenookError
 from inglenook.server.sse import NamedEvent
 from inglenook.types import Delta

@@ -7,11 +7,11 @@ import time
 
 from starlette.requests import Request
 
-from inglenook.dialects import responses
-from inglenook.dialects import responses_wire as wire
-from inglenook.dialects.openai import encode_json
-from inglenook.dialects.responses_input import Item
-from inglenook.dialects.responses_requests import ResponseCall
+from inglenook.dialects.openai.answers import encode_json
+from inglenook.dialects.responses import answers as responses
+from inglenook.dialects.responses import wire
+from inglenook.dialects.responses.input import Item
+from inglenook.dialects.responses.requests import ResponseCall
 from inglenook.gateway.response_store import ResponseStore, StoredResponse
 from inglenook.server.auth import owner_of
 from inglenook.server.background import SILENT_S

@@ -7,10 +7,10 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inglenook.dialects import anthropic
-from inglenook.dialects import anthropic_wire as wire
-from inglenook.dialects.anthropic_requests import MessagesCall, parse_count, parse_messages
-from inglenook.dialects.anthropic_schemas import count_schema, messages_schema
+from inglenook.dialects.anthropic import answers as anthropic
+from inglenook.dialects.anthropic import wire
+from inglenook.dialects.anthropic.requests import MessagesCall, parse_count, parse_messages
+from inglenook.dialects.anthropic.schemas import count_schema, messages_schema
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.errors import REQUEST_ID

@@ -7,9 +7,9 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inglenook.dialects.embeddings import EmbeddingList, LlamaEmbedding, embedding_body, parse_embedding
-from inglenook.dialects.openai import new_id
-from inglenook.dialects.pooling_schemas import embedding_schema
+from inglenook.dialects.openai.answers import new_id
+from inglenook.dialects.pooling.embeddings import EmbeddingList, LlamaEmbedding, embedding_body, parse_embedding
+from inglenook.dialects.pooling.schemas import embedding_schema
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.paths import PATH_MODEL

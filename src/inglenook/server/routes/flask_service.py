@@ -8,9 +8,10 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inglenook.dialects import flask_service, flask_wire
+from inglenook.dialects.flask import service as flask_service
+from inglenook.dialects.flask import wire as flask_wire
 from inglenook.dialects.json_fields import Fields, decode_object
-from inglenook.dialects.openai import new_id
+from inglenook.dialects.openai.answers import new_id
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.respond import whole_response

@@ -8,12 +8,13 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inglenook.dialects import huggingface, huggingface_pooling
-from inglenook.dialects import huggingface_wire as wire
-from inglenook.dialects.huggingface_requests import Call, read_generate
-from inglenook.dialects.huggingface_schemas import compat_schema, generate_schema
+from inglenook.dialects.huggingface import answers as huggingface
+from inglenook.dialects.huggingface import pooling as huggingface_pooling
+from inglenook.dialects.huggingface import wire
+from inglenook.dialects.huggingface.requests import Call, read_generate
+from inglenook.dialects.huggingface.schemas import compat_schema, generate_schema
 from inglenook.dialects.json_fields import Fields, decode_object
-from inglenook.dialects.openai import new_id
+from inglenook.dialects.openai.answers import new_id
 from inglenook.errors import InvalidRequestError
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inglenook.dialects.openai_wire import ErrorBody
+from inglenook.dialects.openai.wire import ErrorBody
 from inglenook.errors import NotServedError
 from inglenook.server.api_route import ApiRoute, Operation
 

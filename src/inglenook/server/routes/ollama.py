@@ -9,10 +9,10 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inglenook.dialects import ollama
-from inglenook.dialects import ollama_wire as wire
-from inglenook.dialects.ollama_models import spellings
-from inglenook.dialects.ollama_requests import (
+from inglenook.dialects.ollama import answers as ollama
+from inglenook.dialects.ollama import wire
+from inglenook.dialects.ollama.models import spellings
+from inglenook.dialects.ollama.requests import (
     EmbedCall,
     OllamaCall,
     parse_chat,
@@ -20,8 +20,8 @@ from inglenook.dialects.ollama_requests import (
     parse_embeddings,
     parse_generate,
 )
-from inglenook.dialects.ollama_schemas import chat_schema, embed_schema, embeddings_schema, generate_schema
-from inglenook.dialects.openai import new_id
+from inglenook.dialects.ollama.schemas import chat_schema, embed_schema, embeddings_schema, generate_schema
+from inglenook.dialects.openai.answers import new_id
 from inglenook.errors import ModelNotFoundError
 from inglenook.gateway.router import Router
 from inglenook.server.api_route import ApiRoute, Operation

@@ -5,11 +5,12 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inglenook.dialects import ollama, ollama_models
-from inglenook.dialects import ollama_wire as wire
 from inglenook.dialects.json_fields import Fields, decode_object
-from inglenook.dialects.ollama_requests import read_pull, read_show
-from inglenook.dialects.ollama_schemas import pull_schema, show_schema
+from inglenook.dialects.ollama import answers as ollama
+from inglenook.dialects.ollama import models as ollama_models
+from inglenook.dialects.ollama import wire
+from inglenook.dialects.ollama.requests import read_pull, read_show
+from inglenook.dialects.ollama.schemas import pull_schema, show_schema
 from inglenook.errors import ModelNotFoundError, NotServedError
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body

@@ -11,11 +11,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inglenook.dialects import anthropic, anthropic_wire, openai
-from inglenook.dialects import openai_wire as wire
-from inglenook.dialects.openai_chat import ChatStream, chat_body
-from inglenook.dialects.openai_requests import Parsed, RequestT, parse_chat, parse_completion
-from inglenook.dialects.openai_schemas import chat_schema, completion_schema
+from inglenook.dialects.anthropic import answers as anthropic
+from inglenook.dialects.anthropic import wire as anthropic_wire
+from inglenook.dialects.openai import answers as openai
+from inglenook.dialects.openai import wire
+from inglenook.dialects.openai.chat import ChatStream, chat_body
+from inglenook.dialects.openai.requests import Parsed, RequestT, parse_chat, parse_completion
+from inglenook.dialects.openai.schemas import chat_schema, completion_schema
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.paths import PATH_MODEL

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from inglenook.dialects import tokenization
 from inglenook.dialects import tokenization_wire as wire
-from inglenook.dialects.openai_requests import Parsed, parse_chat, parse_completion
-from inglenook.dialects.openai_schemas import chat_schema, completion_schema, detokenize_schema, tokenize_schema
+from inglenook.dialects.openai.requests import Parsed, parse_chat, parse_completion
+from inglenook.dialects.openai.schemas import chat_schema, completion_schema, detokenize_schema, tokenize_schema
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.respond import json_response

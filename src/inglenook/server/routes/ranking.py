@@ -8,9 +8,8 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inglenook.dialects.openai import new_id
-from inglenook.dialects.pooling_schemas import rerank_schema, score_schema
-from inglenook.dialects.ranking import (
+from inglenook.dialects.openai.answers import new_id
+from inglenook.dialects.pooling.ranking import (
     RerankBody,
     RerankCall,
     ScoreList,
@@ -20,6 +19,7 @@ from inglenook.dialects.ranking import (
     rerank_body,
     score_body,
 )
+from inglenook.dialects.pooling.schemas import rerank_schema, score_schema
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.respond import awaited, json_response

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from inglenook.dialects import responses
-from inglenook.dialects import responses_wire as wire
-from inglenook.dialects.openai import encode_json
-from inglenook.dialects.responses_events import AnyEvent
-from inglenook.dialects.responses_input import Item, new_item_id
-from inglenook.dialects.responses_replay import replayed
-from inglenook.dialects.responses_requests import parse_response
-from inglenook.dialects.responses_schemas import response_schema
+from inglenook.dialects.openai.answers import encode_json
+from inglenook.dialects.responses import answers as responses
+from inglenook.dialects.responses import wire
+from inglenook.dialects.responses.events import AnyEvent
+from inglenook.dialects.responses.input import Item, new_item_id
+from inglenook.dialects.responses.replay import replayed
+from inglenook.dialects.responses.requests import parse_response
+from inglenook.dialects.responses.schemas import response_schema
 from inglenook.errors import InglenookError, InvalidRequestError
 from inglenook.server.answer import ClientGoneError
 from inglenook.server.api_route import ApiRoute, Operation

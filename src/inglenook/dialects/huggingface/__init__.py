@@ -1,0 +1,1 @@
+"""Text Generation Inference's routes and the hosted inference API's."""

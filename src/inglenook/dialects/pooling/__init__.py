@@ -1,0 +1,1 @@
+"""Embeddings, reranking and scores, as several servers have them."""
