@@ -213,6 +213,13 @@ class Fields:
             )
         return value
 
+    def required_string(self, key: str) -> str:
+        """A string that isn't empty."""
+        value = self.string(key, "")
+        if not value:
+            raise InvalidRequestError(f"{self.name(key)} is missing.", param=self.name(key))
+        return value
+
     def object(self, key: str) -> dict[str, Any]:
         """The object under `key`; empty where it isn't given."""
         value = self.get(key)

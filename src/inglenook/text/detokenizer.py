@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from inglenook.errors import UnsupportedModelError
-
-if TYPE_CHECKING:
-    from inglenook.text.tokenizer import Tokenizer
+from inglenook.text.token_bytes import ByteRule
 
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class TokenTexts(Protocol):
+    """What a tokenizer knows of its tokens."""
+
+    @property
+    def byte_rule(self) -> ByteRule: ...
+
+    @property
+    def special_ids(self) -> frozenset[int]: ...
+
+    def token_bytes(self, token_id: int) -> bytes: ...
+
+    def token_name(self, token_id: int) -> str | None: ...
 
 
 class Detokenizer:
@@ -22,7 +34,7 @@ class Detokenizer:
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: TokenTexts,
         *,
         skip_special_tokens: bool = True,
         is_continuation: bool = False,

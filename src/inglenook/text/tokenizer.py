@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inglenook.errors import InvalidRequestError
+from inglenook.text.detokenizer import Detokenizer
 from inglenook.text.pairs import EncodedInput, Input, encode_cut, encode_inputs
 from inglenook.text.parts import TokenizerParts
 from inglenook.text.token_bytes import byte_rule
@@ -138,8 +139,6 @@ class Tokenizer:
         Equals transformers' decode without its clean-up, but for bytes that aren't UTF-8 in SentencePiece
         vocabularies: there transformers gives up the valid characters next to them too.
         """
-        from inglenook.text.detokenizer import Detokenizer
-
         if self.byte_rule.kind == "other":
             known = [token_id for token_id in token_ids if 0 <= token_id < self.vocab_size]
             return str(self._backend.decode(known, skip_special_tokens=skip_special_tokens))

@@ -128,8 +128,8 @@ def _call(where: str, block: Fields) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise expected(f"{where}.input", "an object", value)
     check_depth(f"{where}.input", value)
-    function = {"name": _required(block, "name"), "arguments": value}
-    return {"id": _call_id(_required(block, "id")), "type": "function", "function": function}
+    function = {"name": block.required_string("name"), "arguments": value}
+    return {"id": _call_id(block.required_string("id")), "type": "function", "function": function}
 
 
 def _result(where: str, block: Fields) -> Message:
@@ -138,14 +138,14 @@ def _result(where: str, block: Fields) -> Message:
     # No template has a place for the flag. Agents mostly say it in the text already.
     if block.boolean("is_error", False) and "error" not in text[:20].lower():
         text = f"Error: {text}"
-    return Message("tool", text, extra={"tool_call_id": _call_id(_required(block, "tool_use_id"))})
+    return Message("tool", text, extra={"tool_call_id": _call_id(block.required_string("tool_use_id"))})
 
 
 def _result_text(where: str, kind: str, block: Fields) -> str:
     if kind == "text":
         return _text(where, block)
     if kind == "tool_reference":  # what a search for tools found; all of them are in the prompt anyway
-        return _required(block, "tool_name")
+        return block.required_string("tool_name")
     raise _refused(where, kind)
 
 
@@ -163,7 +163,7 @@ def _blocks(where: str, content: Any) -> Iterator[tuple[str, str, Fields]]:
         if not isinstance(value, dict):
             raise expected(name, "an object with a type", value)
         block = Fields(value, f"{name}.")
-        yield name, _required(block, "type"), block
+        yield name, block.required_string("type"), block
 
 
 def _joined_text(where: str, content: Any) -> str:
@@ -181,13 +181,6 @@ def _text(where: str, block: Fields) -> str:
     if text is None:
         raise InvalidRequestError(f"{where}.text is missing.", param=f"{where}.text")
     return text
-
-
-def _required(fields: Fields, key: str) -> str:
-    value = fields.string(key, "")
-    if not value:
-        raise InvalidRequestError(f"{fields.name(key)} is missing.", param=fields.name(key))
-    return value
 
 
 def _call_id(given: str) -> str:

@@ -19,6 +19,7 @@ _GRAMMAR: Schema = {
             "properties": {"type": {"enum": ["regex"]}, "value": {"type": "string"}},
             "required": ["type", "value"],
         },
+        {"type": "object", "maxProperties": 0},  # none
         {"type": "null"},
     ]
 }

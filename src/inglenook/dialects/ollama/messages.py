@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inglenook.dialects.json_fields import Fields, check_depth, expected
+from inglenook.dialects.openai.messages import message_fields
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import Message
 
@@ -41,12 +42,7 @@ def check_images(fields: Fields) -> None:
 
 
 def _message(where: str, value: Any) -> Message:
-    if not isinstance(value, dict):
-        raise expected(where, "an object with role and content", value)
-    fields = Fields(value, f"{where}.")
-    role = fields.string("role", "")
-    if not role:
-        raise InvalidRequestError(f"{where}.role is missing.", param=f"{where}.role")
+    fields, role = message_fields(where, value)
     check_images(fields)
     extra: dict[str, Any] = {}
     thinking = fields.string("thinking", "")

@@ -36,13 +36,16 @@ def parse_documents(fields: Fields) -> tuple[Mapping[str, Any], ...]:
     return tuple(given)
 
 
-def _message(where: str, value: Any) -> Message:
+def message_fields(where: str, value: Any) -> tuple[Fields, str]:
+    """The fields of a message, and its role."""
     if not isinstance(value, dict):
         raise expected(where, "an object with role and content", value)
     fields = Fields(value, f"{where}.")
-    role = fields.string("role", "")
-    if not role:
-        raise InvalidRequestError(f"{where}.role is missing.", param=f"{where}.role")
+    return fields, fields.required_string("role")
+
+
+def _message(where: str, value: Any) -> Message:
+    fields, role = message_fields(where, value)
     content = _content(f"{where}.content", fields.get("content"))
     name = fields.string("name", None)
     _check_calls(fields)

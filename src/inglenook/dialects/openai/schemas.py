@@ -56,7 +56,11 @@ SHARED: Mapping[str, Schema] = {
             type=_kind("json_schema"),
             json_schema=_object(("schema",), name=_TEXT, schema=_OBJECT, strict=_one_of({"type": "boolean"})),
         ),
+        _object(("type", "schema"), type=_kind("json_schema"), schema=_OBJECT),  # llama.cpp's
+        _object(("type", "value"), type=_kind("json"), value=_OBJECT),  # Text Generation Inference's
+        _object(("type", "value"), type=_kind("regex"), value=_TEXT),
         _object(("type",), type=_kind("structural_tag")),
+        {"type": "object", "maxProperties": 0},  # none
     ),
     "structured_outputs": _one_of(
         _object(

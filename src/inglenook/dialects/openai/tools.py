@@ -58,7 +58,7 @@ def _legacy(fields: Fields, choice: Any) -> tuple[ToolUse, CallForm]:
         return ToolUse(tools, choice or "auto", is_parallel=False), form
     if not isinstance(choice, dict):
         raise _bad_choice("function_call", choice, '"auto", "none" or {"name": ...}')
-    name = required_string(Fields(choice, "function_call."), "name")
+    name = Fields(choice, "function_call.").required_string("name")
     check_known("function_call", [name], tools)
     return ToolUse(tools, "required", frozenset((name,)), is_parallel=False), CallForm(True, "stop")
 
@@ -94,7 +94,7 @@ def _function(where: str, value: Any, definition: Any) -> Tool:
         raise expected(where, "an object with a name", value)
     check_depth(where, value)
     fields = Fields(value, f"{where}.")
-    name = required_string(fields, "name")
+    name = fields.required_string("name")
     check_tool_name(where, name)
     wrapped = dict(definition) if definition is not value else {"function": value}
     return Tool(
@@ -178,8 +178,8 @@ def _function_name(where: str, value: Any) -> str:
         raise expected(where, "an object that names a function", value)
     fields = Fields(value, f"{where}.")
     if fields.get("name") is not None:
-        return required_string(fields, "name")
-    return required_string(Fields(fields.object("function"), f"{where}.function."), "name")
+        return fields.required_string("name")
+    return Fields(fields.object("function"), f"{where}.function.").required_string("name")
 
 
 def check_known(where: str, names: Sequence[str], tools: Sequence[Tool]) -> None:
@@ -208,11 +208,4 @@ def tool_list(fields: Fields, key: str, where: str) -> list[Any]:
         raise expected(where, "a list", value)
     if len(value) > MAX_TOOLS:
         raise InvalidRequestError(f"{where} has {len(value)} entries; at most {MAX_TOOLS} are allowed.", param=where)
-    return value
-
-
-def required_string(fields: Fields, key: str) -> str:
-    value = fields.string(key, "")
-    if not value:
-        raise InvalidRequestError(f"{fields.name(key)} is missing.", param=fields.name(key))
     return value

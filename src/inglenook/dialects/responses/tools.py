@@ -16,7 +16,6 @@ from inglenook.dialects.openai.tools import (
     check_known,
     check_tool_name,
     named_choice,
-    required_string,
     tool_list,
     tool_parameters,
 )
@@ -88,7 +87,7 @@ def _tool(where: str, value: Any) -> tuple[Tool, dict[str, Any]]:
         )
     if kind == "function" and isinstance(value.get("function"), dict):  # as chats have it
         fields = Fields(value["function"], f"{where}.function.")
-    name = required_string(fields, "name")
+    name = fields.required_string("name")
     check_tool_name(where, name)
     description = fields.string("description", "")
     definition: dict[str, Any] = {"type": kind, "name": name}
@@ -128,7 +127,7 @@ def _text_format(where: str, fields: Fields) -> tuple[Mapping[str, Any], dict[st
                 f"{where}.format: custom tools take text, or the grammar syntax regex; lark isn't supported for them.",
                 param=f"{where}.format.syntax",
             )
-        definition = required_string(given, "definition")
+        definition = given.required_string("definition")
         text["pattern"] = f"^(?:{definition})$"
         text_format |= {"syntax": syntax, "definition": definition}
     parameters = {
