@@ -45,7 +45,12 @@ _MESSAGE: Schema = {
         object_of(("role", "content"), role=kind_of("system"), content=_TEXTS),
     ]
 }
-_FORMAT = object_of(("type", "schema"), type=kind_of("json_schema"), schema=_OBJECT)
+_FORMAT: Schema = {
+    "anyOf": [
+        object_of(("type", "schema"), type=kind_of("json_schema"), schema=_OBJECT),
+        {"type": "object", "maxProperties": 0},  # none
+    ]
+}
 _CHOICE = object_of(type=kind_of("auto", "any", "tool", "none"), name=nullable(_TEXT), disable_parallel_tool_use=_TRUTH)
 _THOUGHT = object_of(
     type=kind_of("enabled", "disabled", "adaptive", "between_tools"),

@@ -64,7 +64,7 @@ SHARED: Mapping[str, Schema] = {
     ),
     "structured_outputs": _one_of(
         _object(
-            json=_one_of(_TEXT, _OBJECT),
+            json=_one_of(_TEXT, _OBJECT, {"type": "boolean"}),
             json_object={"type": ["boolean", "null"]},
             regex=_one_of(_TEXT),
             choice=_one_of({"type": "array", "items": _TEXT}),

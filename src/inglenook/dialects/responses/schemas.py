@@ -79,11 +79,17 @@ _TOOL: Schema = {
             name=_NAME,
             description=nullable(_TEXT),
             format=nullable(
-                object_of(
-                    type=nullable(kind_of("text", "grammar")),
-                    syntax=nullable(kind_of("regex")),
-                    definition=nullable(_TEXT),
-                )
+                {
+                    "anyOf": [
+                        object_of(type=nullable(kind_of("text"))),
+                        object_of(
+                            ("type", "syntax", "definition"),
+                            type=kind_of("grammar"),
+                            syntax=kind_of("regex"),
+                            definition=_TEXT,
+                        ),
+                    ]
+                }
             ),
         ),
     ]
