@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from inglenook.backends.base import BackendStats
 from inglenook.backends.best_of import choose_best
@@ -17,6 +16,8 @@ from inglenook.backends.choices import usage, with_shared_scores
 from inglenook.backends.details import describe
 from inglenook.backends.formats import named_formats
 from inglenook.backends.generation_config import GenerationConfig, read_generation_config
+from inglenook.backends.model_files import Files, load_tokenizer
+from inglenook.backends.off_loop import INLINE_CHARACTERS, inline_or_thread
 from inglenook.backends.prepare import Preparer, needs_guide
 from inglenook.backends.rendering import num_characters
 from inglenook.config import EngineSettings, ModelSettings
@@ -35,30 +36,11 @@ from inglenook.types import (
 )
 
 if TYPE_CHECKING:
-    from inglenook.checkpoint.checkpoint import Checkpoint
     from inglenook.engine.async_engine import AsyncEngine
     from inglenook.engine.load import LoadedEngine
     from inglenook.engine.memory import AvailableMemory
     from inglenook.engine.plan import Plan
     from inglenook.engine.sharing import Claim
-
-# Prompts of more characters are rendered and tokenised on another thread, and every grammar is compiled there, so that
-# other streams go on meanwhile.
-_INLINE_CHARACTERS = 8192
-
-
-T = TypeVar("T")
-
-
-class Files(Protocol):
-    """What the store resolves a model to."""
-
-    @property
-    def path(self) -> Path | None: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def sampling(self) -> Mapping[str, float]: ...
 
 
 class LocalBackend:
@@ -140,20 +122,20 @@ class LocalBackend:
     async def render(
         self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False
     ) -> list[RenderedPrompt]:
-        is_long = num_characters(request) > _INLINE_CHARACTERS
-        return await _inline_or_thread(is_long, lambda: self.preparer.render(request, with_tokens=with_tokens))
+        is_long = num_characters(request) > INLINE_CHARACTERS
+        return await inline_or_thread(is_long, lambda: self.preparer.render(request, with_tokens=with_tokens))
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:
-        return await _inline_or_thread(
-            len(token_ids) > _INLINE_CHARACTERS, lambda: self._tokenizer.decode(token_ids, skip_special_tokens=False)
+        return await inline_or_thread(
+            len(token_ids) > INLINE_CHARACTERS, lambda: self._tokenizer.decode(token_ids, skip_special_tokens=False)
         )
 
     async def _answer(
         self, request: ChatRequest | CompletionRequest, *, is_continuation: bool
     ) -> AsyncGenerator[Delta, None]:
         """The deltas of every choice as they come."""
-        is_long = num_characters(request) > _INLINE_CHARACTERS or needs_guide(request)
-        prepared = await _inline_or_thread(is_long, lambda: self.preparer.prepare(request))
+        is_long = num_characters(request) > INLINE_CHARACTERS or needs_guide(request)
+        prepared = await inline_or_thread(is_long, lambda: self.preparer.prepare(request))
         prompts = [self._answered(request, tuple(prompt)) for prompt in prepared.prompts]
         has_scores = any(r.sampling.prompt_logprobs is not None for r in prepared.engine_requests)
         choices = [
@@ -276,14 +258,6 @@ def _with_draft(engine: EngineSettings, draft: Files | None) -> EngineSettings:
     return replace(engine, speculative_config=replace(engine.speculative_config, model=draft.name))
 
 
-def load_tokenizer(checkpoint: Checkpoint, vocab_size: int) -> Tokenizer:
-    if checkpoint.format == "gguf":
-        return Tokenizer.from_gguf(checkpoint.config)
-    if checkpoint.path is not None:
-        return Tokenizer.from_folder(checkpoint.path)
-    return Tokenizer.dummy(vocab_size)
-
-
 def _check_same_tokens(target: Tokenizer, draft: Tokenizer, target_name: str, draft_name: str) -> None:
     """Ids that only one of them names are padding or special to it: they cost a wrong draft at most."""
     others = draft.vocabulary()
@@ -308,7 +282,3 @@ def _generation_config(files: Files, model: ModelSettings, loaded: LoadedEngine)
     config = read_generation_config(read_file(files.path), files.sampling)
     eos_token_ids = config.eos_token_ids | frozenset(loaded.config.eos_token_ids)
     return GenerationConfig(config.sampling if model.generation_config == "auto" else {}, eos_token_ids)
-
-
-async def _inline_or_thread(is_long: bool, work: Callable[[], T]) -> T:
-    return await asyncio.to_thread(work) if is_long else work()

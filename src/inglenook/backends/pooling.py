@@ -6,17 +6,18 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from inglenook.backends.base import BackendStats
 from inglenook.backends.details import describe
-from inglenook.backends.local import Files, load_tokenizer
+from inglenook.backends.model_files import Files, load_tokenizer
+from inglenook.backends.off_loop import INLINE_CHARACTERS, inline_or_thread
 from inglenook.backends.pooling_inputs import InputReader
 from inglenook.backends.pooling_traits import PoolingTraits, read_traits
-from inglenook.backends.rendering import num_characters, rendered_ids, rendered_text
+from inglenook.backends.rendering import num_characters, rendered_prompts
 from inglenook.backends.vectors import cosine, finish_vectors, sigmoid
 from inglenook.config import EngineSettings, ModelSettings
 from inglenook.errors import InvalidRequestError, UnsupportedModelError, UnsupportedTaskError
@@ -38,10 +39,6 @@ from inglenook.types import (
 if TYPE_CHECKING:
     from inglenook.engine.plan import Plan
     from inglenook.engine.pooling import PoolingInput, PoolingStats
-
-_INLINE_CHARACTERS = 8192  # more are tokenised on another thread, so that other requests go on meanwhile
-
-T = TypeVar("T")
 
 
 class Encoder(Protocol):
@@ -114,21 +111,21 @@ class PoolingBackend:
         if self._task != "embed":
             raise UnsupportedTaskError("This model ranks texts; it makes no embeddings.", param="model")
         width = self._check_width(request.dimensions)
-        num_chars = sum(map(len, request.inputs))
-        read = await _inline_or_thread(num_chars, lambda: self._reader.for_vectors(request))
+        is_long = sum(map(len, request.inputs)) > INLINE_CHARACTERS
+        read = await inline_or_thread(is_long, lambda: self._reader.for_vectors(request))
         rows = await self.engine.encode(read.inputs, priority=request.priority)
         is_normalized = self._traits.is_normalized if request.is_normalized is None else request.is_normalized
         vectors = finish_vectors(rows, width=width, is_normalized=is_normalized)
         return Embeddings(vectors, _usage(read.inputs), read.warnings)
 
     async def score(self, request: ScoreRequest) -> Scores:
-        num_chars = sum(len(first) + len(second) for first, second in request.pairs)
+        is_long = sum(len(first) + len(second) for first, second in request.pairs) > INLINE_CHARACTERS
         if self._task == "embed":
-            compared = await _inline_or_thread(num_chars, lambda: self._reader.for_comparing(request))
+            compared = await inline_or_thread(is_long, lambda: self._reader.for_comparing(request))
             rows = await self.engine.encode(compared.inputs, priority=request.priority)
             scores = [cosine(rows[first], rows[second]) for first, second in compared.pairs]
             return Scores(scores, _usage(compared.inputs), compared.warnings)
-        read = await _inline_or_thread(num_chars, lambda: self._reader.for_scores(request))
+        read = await inline_or_thread(is_long, lambda: self._reader.for_scores(request))
         logits = [float(row[0]) for row in await self.engine.encode(read.inputs, priority=request.priority)]
         is_raw = request.is_raw or self._traits.activation == "identity"
         return Scores(logits if is_raw else [sigmoid(logit) for logit in logits], _usage(read.inputs), read.warnings)
@@ -139,20 +136,14 @@ class PoolingBackend:
         """Texts as they are tokenised, without a prompt of the model's before them."""
         if isinstance(request, ChatRequest):
             raise UnsupportedTaskError("This model makes vectors or scores; it has no chat template.", param="messages")
-        adds = request.add_special_tokens
-        return await _inline_or_thread(
-            num_characters(request),
-            lambda: [
-                rendered_text(self._tokenizer, prompt, add_special_tokens=adds, with_tokens=with_tokens)
-                if isinstance(prompt, str)
-                else rendered_ids(self._tokenizer, prompt)
-                for prompt in request.prompts
-            ],
+        return await inline_or_thread(
+            num_characters(request) > INLINE_CHARACTERS,
+            lambda: rendered_prompts(self._tokenizer, request, with_tokens=with_tokens),
         )
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:
-        return await _inline_or_thread(
-            len(token_ids), lambda: self._tokenizer.decode(token_ids, skip_special_tokens=False)
+        return await inline_or_thread(
+            len(token_ids) > INLINE_CHARACTERS, lambda: self._tokenizer.decode(token_ids, skip_special_tokens=False)
         )
 
     def _check_width(self, dimensions: int | None) -> int | None:
@@ -213,7 +204,3 @@ def load_pooling_backend(
 
 def _usage(inputs: Sequence[PoolingInput]) -> Usage:
     return Usage(prompt_tokens=sum(len(given.token_ids) for given in inputs))
-
-
-async def _inline_or_thread(num_characters: int, work: Callable[[], T]) -> T:
-    return await asyncio.to_thread(work) if num_characters > _INLINE_CHARACTERS else work()

@@ -12,7 +12,7 @@ from inglenook.backends.choices import samples
 from inglenook.backends.echo import echoed_message
 from inglenook.backends.formats import AnswerForm, Formats
 from inglenook.backends.generation_config import GenerationConfig
-from inglenook.backends.rendering import rendered_ids, rendered_text
+from inglenook.backends.rendering import rendered_ids, rendered_prompts, rendered_text
 from inglenook.backends.truncation import truncated
 from inglenook.config import ModelSettings
 from inglenook.engine.request import EngineRequest
@@ -127,13 +127,7 @@ class Preparer:
             return [prompt]
         if request.suffix:
             return [rendered_ids(self._tokenizer, self._prompt_ids(prompt, request)) for prompt in request.prompts]
-        adds = request.add_special_tokens
-        return [
-            rendered_text(self._tokenizer, prompt, add_special_tokens=adds, with_tokens=with_tokens)
-            if isinstance(prompt, str)
-            else rendered_ids(self._tokenizer, prompt)
-            for prompt in request.prompts
-        ]
+        return rendered_prompts(self._tokenizer, request, with_tokens=with_tokens)
 
     def _rendered_as_truncated(self, request: GenerateRequest, prompt: RenderedPrompt) -> RenderedPrompt:
         [token_ids], warnings = self._truncated(request, [list(prompt.token_ids)])

@@ -38,5 +38,18 @@ def rendered_ids(tokenizer: Tokenizer, token_ids: Sequence[int]) -> RenderedProm
     return RenderedPrompt(tokenizer.decode(token_ids, skip_special_tokens=False), tuple(token_ids))
 
 
+def rendered_prompts(
+    tokenizer: Tokenizer, request: CompletionRequest, *, with_tokens: bool = False
+) -> list[RenderedPrompt]:
+    """Each prompt as it is."""
+    adds = request.add_special_tokens
+    return [
+        rendered_text(tokenizer, prompt, add_special_tokens=adds, with_tokens=with_tokens)
+        if isinstance(prompt, str)
+        else rendered_ids(tokenizer, prompt)
+        for prompt in request.prompts
+    ]
+
+
 def _token(tokenizer: Tokenizer, token_id: int, start: int, end: int) -> PromptToken:
     return PromptToken(token_id, tokenizer.token_name(token_id) or "", tokenizer.token_bytes(token_id), start, end)

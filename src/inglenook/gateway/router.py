@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 
@@ -156,41 +157,38 @@ class Router:
                 raise result
 
 
-async def _follow(deltas: AsyncIterator[Delta], stats: RequestStats) -> AsyncGenerator[Delta, None]:
+@contextmanager
+def _timed(stats: RequestStats) -> Iterator[RequestTimer]:
+    """Counts what is done within as one request, however it ends."""
     timer = RequestTimer(stats, time.perf_counter())
     failure: str | None = "abort"  # what it is where neither of the lines below is reached: closed or cancelled
     try:
-        async for delta in deltas:
-            now_s = time.perf_counter()
-            timer.see(delta, now_s)
-            yield delta if delta.usage is None else replace(delta, timings=timer.timings(now_s))
+        yield timer
         failure = None
     except Exception as error:
-        failure = _failure(error)
+        # Whose fault it was: what a request asks for and can't have is no error of ours.
+        failure = "refused" if isinstance(error, InglenookError) and error.status < 500 else "error"
         raise
     finally:
         timer.end(time.perf_counter(), failure=failure)
+
+
+async def _follow(deltas: AsyncIterator[Delta], stats: RequestStats) -> AsyncGenerator[Delta, None]:
+    try:
+        with _timed(stats) as timer:
+            async for delta in deltas:
+                now_s = time.perf_counter()
+                timer.see(delta, now_s)
+                yield delta if delta.usage is None else replace(delta, timings=timer.timings(now_s))
+    finally:
         # An async for that is left early leaves its iterator open; only closing it cancels the request.
         aclose = getattr(deltas, "aclose", None)
         if aclose is not None:
             await aclose()
 
 
-def _failure(error: Exception) -> str:
-    """Whose fault it was: what a request asks for and can't have is no error of ours."""
-    return "refused" if isinstance(error, InglenookError) and error.status < 500 else "error"
-
-
 async def _count(work: Coroutine[Any, Any, _AnswerT], stats: RequestStats) -> _AnswerT:
-    timer = RequestTimer(stats, time.perf_counter())
-    failure: str | None = "abort"
-    try:
+    with _timed(stats) as timer:
         answer = await work
         timer.see(Delta(finish_reason="stop", usage=answer.usage), time.perf_counter())
-        failure = None
-    except Exception as error:
-        failure = _failure(error)
-        raise
-    finally:
-        timer.end(time.perf_counter(), failure=failure)
     return answer

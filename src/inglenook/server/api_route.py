@@ -34,7 +34,7 @@ class Operation:
 
 
 class ApiRoute(Route):
-    """`method` is one of HTTP's; HEAD comes with GET."""
+    """`method` is one of HTTP's; HEAD comes with GET. `name` is the operation's id; default: the endpoint's name."""
 
     def __init__(
         self,
@@ -42,7 +42,8 @@ class ApiRoute(Route):
         path: str,
         endpoint: Callable[[Request], Awaitable[Response]],
         operation: Operation,
+        name: str | None = None,
     ) -> None:
-        super().__init__(path, endpoint, methods=[method])
+        super().__init__(path, endpoint, methods=[method], name=name)
         self.method = method
         self.operation = operation

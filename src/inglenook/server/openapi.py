@@ -11,6 +11,7 @@ import msgspec
 from starlette.routing import BaseRoute
 
 from inglenook.server.api_route import ApiRoute, Operation
+from inglenook.server.sse import EVENTS
 
 _REFERENCE = "#/components/schemas/{name}"
 _PATH_PARAMETER = re.compile(r"\{(\w+)(:\w+)?\}")
@@ -92,7 +93,7 @@ def _phrase(status: int) -> str:
 def _event(kind: str, held: dict[str, Any], failure: dict[str, Any]) -> dict[str, Any]:
     """Of one event of a stream: its fields, where it is a server-sent one (as specification 3.2 has it)."""
     schema = {"anyOf": [held, failure]}
-    if kind != "text/event-stream":
+    if kind != EVENTS.content_type:
         return schema
     end = {"const": "[DONE]"}
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}

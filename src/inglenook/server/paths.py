@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from starlette.types import Scope
 
 PATH_MODEL = "inglenook.path_model"  # key in the ASGI scope: the model that the path names
+
+_CallT = TypeVar("_CallT", bound=Any)
 
 _SLASHES = re.compile(r"/{2,}")
 # OpenAI's own prefix, also doubled (clients that add it to a base URL that has it), and those of Azure, Groq and, for
@@ -34,6 +37,13 @@ def tidy(scope: Scope) -> dict[str, Any]:
     if named is not None:
         return {"path": named["route"], PATH_MODEL: _decoded(named["model"], raw)}
     return {"path": _decoded(path, raw)}
+
+
+def named_by_path(scope: Scope, call: _CallT) -> _CallT:
+    """The call, a dataclass with a `request`, for the model that the path names, if it does: that counts more than the
+    body's."""
+    model = scope.get(PATH_MODEL)
+    return call if model is None else replace(call, request=replace(call.request, model=model))
 
 
 def _decoded(text: str, raw: bytes | None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from inglenook.backends.answer_guides import make_compiler
-from inglenook.backends.local import load_tokenizer
+from inglenook.backends.model_files import load_tokenizer
 from inglenook.bench.rows import Figure
 from inglenook.bench.subject import Subject
 from inglenook.bench.workload import Workload

@@ -190,9 +190,9 @@ class Stream:
         usage: wire.UsageBody | UnsetType | None = None if wanted.usage else UNSET
         if wanted.continuous_usage or choice is None:
             usage = usage_body(self._counted.usage(num_generated), has_details=wanted.usage_details)
-        has_timings = (
-            timings is not None and wanted.timings
-        )  # of few chunks: those that come with every token are cheap
+        told_timings: wire.TimingsBody | UnsetType = UNSET
+        if timings is not None and wanted.timings:
+            told_timings = timings_body(self._counted.usage(num_generated), timings)
         return self._body(
             head.id,
             self._object,
@@ -203,7 +203,7 @@ class Stream:
             usage,
             head.service_tier,
             self._take_warnings(),
-            answer_timings(self._counted.usage(num_generated), timings, wanted) if has_timings else UNSET,
+            told_timings,
         )
 
 

@@ -15,6 +15,7 @@ from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.errors import REQUEST_ID
 from inglenook.server.respond import json_response, stream_response, whole_response
+from inglenook.server.sse import EVENTS
 from inglenook.server.state import state_of
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
 
@@ -57,7 +58,7 @@ ROUTES = [
             "Answer a conversation, as Anthropic does.",
             wire.MessageBody,
             messages_schema,
-            {"text/event-stream": wire.EVENTS},
+            {EVENTS.content_type: wire.EVENTS},
             statuses=(_OVERLOADED,),
             error=wire.ErrorBody,
         ),

@@ -12,7 +12,7 @@ from inglenook.dialects.pooling.embeddings import EmbeddingList, LlamaEmbedding,
 from inglenook.dialects.pooling.schemas import embedding_schema
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
-from inglenook.server.paths import PATH_MODEL
+from inglenook.server.paths import named_by_path
 from inglenook.server.respond import awaited, json_response
 from inglenook.server.state import state_of
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
@@ -20,22 +20,15 @@ from inglenook.server.warning_header import unknown_fields_warning, warning_head
 
 async def embeddings(request: Request) -> Response:
     router = state_of(request).router
-    call = parse_embedding(await read_body(request), new_id("embd"))
-    model = request.scope.get(PATH_MODEL)
-    if model is not None:  # it counts more than the body's
-        call = replace(call, request=replace(call.request, model=model))
+    call = named_by_path(request.scope, parse_embedding(await read_body(request), new_id("embd")))
     name = call.request.model or router.resolve("", "embed")  # clients look for the name that they sent
     answer = await awaited(request, router.embed(call.request))
     warnings = unknown_fields_warning(call.unknown_fields)
     return json_response(embedding_body(call, name, answer, warnings), warning_header(warnings, [answer]))
 
 
-async def llama_cpp_embedding(request: Request) -> Response:
-    return await embeddings(request)
-
-
 _OPERATION = Operation("Vectors of texts.", (EmbeddingList, list[LlamaEmbedding]), embedding_schema)
 ROUTES = [
     ApiRoute("POST", "/embeddings", embeddings, _OPERATION),
-    ApiRoute("POST", "/embedding", llama_cpp_embedding, replace(_OPERATION, is_versioned=False)),
+    ApiRoute("POST", "/embedding", embeddings, replace(_OPERATION, is_versioned=False), name="llama_cpp_embedding"),
 ]

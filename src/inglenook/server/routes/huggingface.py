@@ -19,6 +19,7 @@ from inglenook.errors import InvalidRequestError
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.respond import awaited, json_response, stream_response, whole_response
+from inglenook.server.sse import EVENTS
 from inglenook.server.state import state_of
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
 from inglenook.types import MAX_CHOICES, MAX_STOP_STRINGS, Embeddings, Scores
@@ -37,14 +38,6 @@ async def compat(request: Request) -> Response:
         return await _pool(request, fields, model)
     call = read_generate(fields, new_id("tgi"), model=model, is_compat=True)
     return _stream(request, call) if call.stream else await _whole(request, call, is_list=True)
-
-
-async def hosted(request: Request) -> Response:
-    return await compat(request)
-
-
-async def pipeline(request: Request) -> Response:
-    return await compat(request)
 
 
 async def generate(request: Request) -> Response:
@@ -111,7 +104,7 @@ async def _pool(request: Request, fields: Fields, model: str) -> Response:
     return json_response(body, warning_header((*unknown_fields_warning(unknown), *answer.warnings), ()))
 
 
-_EVENTS = {"text/event-stream": wire.StreamEvent}
+_EVENTS = {EVENTS.content_type: wire.StreamEvent}
 _STATUSES = (405, 422, 424)
 _generate = partial(Operation, statuses=_STATUSES, error=wire.ErrorBody, is_versioned=False)
 _LISTS = (list[wire.Generated], list[list[float]], list[float])  # by the model's task
@@ -126,6 +119,6 @@ ROUTES = [
         _generate("Generated text, token by token.", None, generate_schema, _EVENTS),
     ),
     ApiRoute("GET", "/info", info, _generate("What is served.", wire.Info)),
-    ApiRoute("POST", "/models/{model_id:path}", hosted, _COMPAT),
-    ApiRoute("POST", "/pipeline/{task}/{model_id:path}", pipeline, _COMPAT),
+    ApiRoute("POST", "/models/{model_id:path}", compat, _COMPAT, name="hosted"),
+    ApiRoute("POST", "/pipeline/{task}/{model_id:path}", compat, _COMPAT, name="pipeline"),
 ]

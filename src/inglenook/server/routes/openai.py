@@ -16,13 +16,13 @@ from inglenook.dialects.anthropic import wire as anthropic_wire
 from inglenook.dialects.openai import answers as openai
 from inglenook.dialects.openai import wire
 from inglenook.dialects.openai.chat import ChatStream, chat_body
-from inglenook.dialects.openai.requests import Parsed, RequestT, parse_chat, parse_completion
+from inglenook.dialects.openai.requests import Parsed, parse_chat, parse_completion
 from inglenook.dialects.openai.schemas import chat_schema, completion_schema
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
-from inglenook.server.paths import PATH_MODEL
+from inglenook.server.paths import named_by_path
 from inglenook.server.respond import json_response, stream_response, whole_response
-from inglenook.server.sse import StreamEncoder
+from inglenook.server.sse import EVENTS, StreamEncoder
 from inglenook.server.state import ServerState, state_of
 from inglenook.server.warning_header import unknown_fields_warning
 from inglenook.types import Delta
@@ -40,7 +40,7 @@ async def get_model(request: Request) -> Response:
 
 async def chat_completions(request: Request) -> Response:
     state = state_of(request)
-    parsed = named_by_path(request, parse_chat(await read_body(request), openai.new_id("chatcmpl")))
+    parsed = named_by_path(request.scope, parse_chat(await read_body(request), openai.new_id("chatcmpl")))
     head = _head(state, parsed)
     deltas = state.router.chat(parsed.request)
     stream = partial(ChatStream, call_form=parsed.call_form)
@@ -49,7 +49,7 @@ async def chat_completions(request: Request) -> Response:
 
 async def completions(request: Request) -> Response:
     state = state_of(request)
-    parsed = named_by_path(request, parse_completion(await read_body(request), openai.new_id("cmpl")))
+    parsed = named_by_path(request.scope, parse_completion(await read_body(request), openai.new_id("cmpl")))
     head = _head(state, parsed)
     deltas = state.router.complete(parsed.request)
     return await _respond(request, parsed, deltas, head, openai.CompletionStream, openai.completion_body)
@@ -68,12 +68,6 @@ async def _respond(
     return await whole_response(request, deltas, partial(whole, head), warnings=head.warnings)
 
 
-def named_by_path(request: Request, parsed: Parsed[RequestT]) -> Parsed[RequestT]:
-    """The request, for the model that the path names, if it does: it counts more than the body's."""
-    model = request.scope.get(PATH_MODEL)
-    return parsed if model is None else replace(parsed, request=replace(parsed.request, model=model))
-
-
 def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
     model = state.router.resolve(parsed.request.model)
     asked = parsed.request.model or model  # clients look for the name that they sent
@@ -88,8 +82,7 @@ def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
     )
 
 
-_EVENTS = "text/event-stream"
-_CHAT = Operation("Answer a conversation.", wire.ChatCompletion, chat_schema, {_EVENTS: wire.ChatChunk})
+_CHAT = Operation("Answer a conversation.", wire.ChatCompletion, chat_schema, {EVENTS.content_type: wire.ChatChunk})
 ROUTES = [
     ApiRoute(
         "GET",
@@ -109,6 +102,6 @@ ROUTES = [
         "POST",
         "/completions",
         completions,
-        Operation("Continue prompts.", wire.Completion, completion_schema, {_EVENTS: wire.Completion}),
+        Operation("Continue prompts.", wire.Completion, completion_schema, {EVENTS.content_type: wire.Completion}),
     ),
 ]

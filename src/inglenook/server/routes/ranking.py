@@ -54,15 +54,10 @@ async def score(request: Request) -> Response:
     return json_response(score_body(call, name, int(time.time()), answer), headers)
 
 
-async def reranking(request: Request) -> Response:
-    """llama.cpp's second name for it."""
-    return await rerank(request)
-
-
 _RERANK = Operation("Documents by how well they answer a query.", (RerankBody, list[TeiRank]), rerank_schema)
 ROUTES = [
     ApiRoute("POST", "/rerank", rerank, _RERANK),
-    ApiRoute("POST", "/reranking", reranking, _RERANK),
+    ApiRoute("POST", "/reranking", rerank, _RERANK, name="reranking"),  # llama.cpp's second name for it
     ApiRoute("POST", "/v2/rerank", rerank_v2, replace(_RERANK, is_versioned=False)),
     ApiRoute("POST", "/score", score, Operation("How well texts match.", ScoreList, score_schema)),
 ]

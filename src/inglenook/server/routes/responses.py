@@ -17,7 +17,7 @@ from inglenook.dialects.responses import wire
 from inglenook.dialects.responses.events import AnyEvent
 from inglenook.dialects.responses.input import Item, new_item_id
 from inglenook.dialects.responses.replay import replayed
-from inglenook.dialects.responses.requests import parse_response
+from inglenook.dialects.responses.requests import ResponseCall, parse_response
 from inglenook.dialects.responses.schemas import response_schema
 from inglenook.errors import InglenookError, InvalidRequestError
 from inglenook.server.answer import ClientGoneError
@@ -31,7 +31,7 @@ from inglenook.server.sse import EVENTS
 from inglenook.server.state import ServerState, state_of
 from inglenook.server.stored_responses import is_kept, keep_response, owner_of_request, stored_response
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
-from inglenook.types import Delta
+from inglenook.types import ChatRequest, Delta
 
 MAX_LISTED = 100
 
@@ -41,10 +41,7 @@ async def create(request: Request) -> Response:
     call = parse_response(await read_body(request), new_item_id("resp"), int(time.time()))
     model = state.router.resolve(call.request.model)
     will_keep = await is_kept(state.responses, call)
-    own = await own_items(state.responses, owner, call)
-    earlier = await earlier_items(state.responses, owner, call)
-    chat, truncation = await fitting(state.router, call, [*earlier, *own])
-    warnings = (*call.warnings, *unknown_fields_warning(call.unknown_fields), *truncation)
+    own, chat, warnings = await _conversation(state, owner, call)
     skeleton = replace(call.skeleton, model=call.skeleton.model or model, store=will_keep)
     new_writer = partial(
         responses.ResponseWriter,
@@ -59,11 +56,14 @@ async def create(request: Request) -> Response:
         await asyncio.to_thread(keep, skeleton)
 
         def finish(end: list[Delta] | InglenookError) -> wire.Response:
-            return new_writer().failed(end) if isinstance(end, InglenookError) else _whole(new_writer(), end)
+            writer = new_writer()
+            return writer.failed(end) if isinstance(end, InglenookError) else responses.whole_response(writer, end)
 
         start_background(state, deltas, finish, response_id=skeleton.id, owner=owner)
         return json_response(encode_json(skeleton), warning_header(warnings, ()))
-    answer = KeptAnswer(deltas, lambda collected: _whole(new_writer(), collected), keep if will_keep else None)
+    answer = KeptAnswer(
+        deltas, lambda collected: responses.whole_response(new_writer(), collected), keep if will_keep else None
+    )
     if call.is_streamed:
         return stream_response(request, answer.deltas(), ResponseStream(new_writer(), answer), warnings=warnings)
     return await whole_response(request, answer.deltas(), lambda _: encode_json(answer.response), warnings=warnings)
@@ -130,18 +130,22 @@ async def input_items(request: Request) -> Response:
 async def count_input_tokens(request: Request) -> Response:
     state, owner = state_of(request), owner_of_request(request)
     call = parse_response(await read_body(request), "count", 0)
-    own = await own_items(state.responses, owner, call)
-    chat, truncation = await fitting(state.router, call, [*await earlier_items(state.responses, owner, call), *own])
+    _, chat, warnings = await _conversation(state, owner, call)
     [prompt] = await state.router.render(chat)
-    warnings = (*call.warnings, *unknown_fields_warning(call.unknown_fields), *truncation)
     return json_response(responses.input_tokens_body(len(prompt.token_ids)), warning_header(warnings, [prompt]))
 
 
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _whole(writer: responses.ResponseWriter, deltas: list[Delta]) -> wire.Response:
-    return responses.whole_response(writer, deltas)
+async def _conversation(
+    state: ServerState, owner: str, call: ResponseCall
+) -> tuple[list[Item], ChatRequest, tuple[str, ...]]:
+    """The call's own items, the request for them and all that came before, and what is to be said of it."""
+    own = await own_items(state.responses, owner, call)
+    earlier = await earlier_items(state.responses, owner, call)
+    chat, truncation = await fitting(state.router, call, [*earlier, *own])
+    return own, chat, (*call.warnings, *unknown_fields_warning(call.unknown_fields), *truncation)
 
 
 def _stop(state: ServerState, response_id: str) -> None:

@@ -33,10 +33,6 @@ async def invocations(request: Request) -> Response:
     return await handler(request)
 
 
-async def ping(request: Request) -> Response:
-    return await admin.health(request)
-
-
 _INVOCATIONS = Operation(
     "A chat, a completion, vectors or Hugging Face's generation, by the body's fields.",
     body=lambda: {"type": "object"},
@@ -45,5 +41,11 @@ _INVOCATIONS = Operation(
 )
 ROUTES = [
     ApiRoute("POST", "/invocations", invocations, _INVOCATIONS),
-    ApiRoute("GET", "/ping", ping, Operation("Whether requests are answered.", admin.Health, is_versioned=False)),
+    ApiRoute(
+        "GET",
+        "/ping",
+        admin.health,
+        Operation("Whether requests are answered.", admin.Health, is_versioned=False),
+        name="ping",
+    ),
 ]
