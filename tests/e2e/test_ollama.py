@@ -140,9 +140,11 @@ def test_an_agent_that_interrupts(server: Server, client: ollama.Client) -> None
 def test_the_curl_line_of_the_guides(server: Server) -> None:
     """Only the address and the model are changed."""
     line = CURL.replace("http://localhost:11434", server.url).replace("llama2", MODEL)
-    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=True)
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=240, check=True)
     lines = lines_of(run.stdout, is_chat=True)
-    assert len(lines) > 2 and lines[-1]["done_reason"] == "stop"
+    last = lines[-1]
+    is_full = last["prompt_eval_count"] + last["eval_count"] == 8192  # a sampled answer may go on to the end of the context
+    assert len(lines) > 2 and last["done_reason"] == ("length" if is_full else "stop")
 
 
 def test_metagpt(server: Server) -> None:
