@@ -143,7 +143,9 @@ def test_the_curl_line_of_the_guides(server: Server) -> None:
     run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=240, check=True)
     lines = lines_of(run.stdout, is_chat=True)
     last = lines[-1]
-    is_full = last["prompt_eval_count"] + last["eval_count"] == 8192  # a sampled answer may go on to the end of the context
+    is_full = (
+        last["prompt_eval_count"] + last["eval_count"] == 8192
+    )  # a sampled answer may go on to the end of the context
     assert len(lines) > 2 and last["done_reason"] == ("length" if is_full else "stop")
 
 
