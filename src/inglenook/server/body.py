@@ -36,7 +36,7 @@ async def read_body(request: Request) -> bytes:
     inflate = inflater_of(encoding)
     if inflate is None and encoding not in ("identity", ""):
         raise InvalidRequestError(
-            f"A body with content-encoding {encoding[:40]!r} can't be read; send gzip, deflate, or the body as it is.",
+            f"A body with content-encoding {encoding[:40]!r} can't be read: send gzip, deflate, zstd, or it plain.",
             param="content-encoding",
         )
     body = await _receive_body(request, max_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from inglenook.errors import InvalidRequestError
 Inflater = Callable[[bytes, int], bytes | None]
 
 _GZIP, _RAW = 31, -15  # zlib's window bits
+_ZSTD_WINDOW_LOG = 23
 
 
 def inflater_of(encoding: str) -> Inflater | None:
@@ -23,7 +25,7 @@ def inflater_of(encoding: str) -> Inflater | None:
         return _gzip
     if encoding == "deflate":
         return _deflate
-    return _zstd if encoding == "zstd" and _zstd_module() is not None else None
+    return _zstd if encoding == "zstd" else None
 
 
 def _gzip(body: bytes, max_bytes: int) -> bytes | None:
@@ -37,23 +39,16 @@ def _deflate(body: bytes, max_bytes: int) -> bytes | None:
 
 
 def _zstd(body: bytes, max_bytes: int) -> bytes | None:
-    module = _zstd_module()
-    assert module is not None
-    return _members(module.ZstdDecompressor, body, max_bytes, "zstd", module.ZstdError)
-
-
-def _zstd_module() -> Any:
-    """Part of Python from 3.14 on."""
-    try:
-        return importlib.import_module("compression.zstd")
-    except ImportError:
-        return None
+    """Frames may ask for a window of up to 8 MB, as HTTP's have to do with (RFC 9659)."""
+    zstd: Any = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+    return _members(lambda: zstd.ZstdDecompressor(options=options), body, max_bytes, "zstd", zstd.ZstdError)
 
 
 def _members(
     make: Callable[[], Any], body: bytes, max_bytes: int, encoding: str, damage: type[Exception]
 ) -> bytes | None:
-    """One member after another, as both formats may have several."""
+    """One member after another, as all formats may have several."""
     pieces: list[bytes] = []
     room = max_bytes
     while body:
