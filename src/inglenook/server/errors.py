@@ -22,6 +22,7 @@ from inglenook.errors import (
     OverloadedError,
     UnavailableError,
 )
+from inglenook.server.paths import asked_path
 
 REQUEST_ID = "inglenook.request_id"  # key in the ASGI scope
 
@@ -75,7 +76,7 @@ async def on_inglenook_error(request: Request, error: Exception) -> Response:
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Starlette's own: no route for a path, or not for this method."""
     assert isinstance(error, HTTPException)
-    path, method = request.url.path[:100], request.method
+    path, method = asked_path(request.scope), request.method
     if error.status_code == 404:
         return error_response(NotFoundError(f"There is nothing at {path}."), request.scope)
     if error.status_code == 405:

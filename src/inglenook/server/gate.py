@@ -17,7 +17,7 @@ from inglenook.server.answer import ClientGoneError
 from inglenook.server.auth import OPEN_PATHS, check_key
 from inglenook.server.cors import cors_headers
 from inglenook.server.errors import REQUEST_ID, error_response, unexpected
-from inglenook.server.paths import tidy
+from inglenook.server.paths import asked_path, tidy
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")  # printable ASCII: it is written to the log and into a header
@@ -60,9 +60,8 @@ class Gate:
             await error_response(unexpected(scope), scope)(scope, receive, send_named)
         finally:
             elapsed_ms = (time.perf_counter() - start_s) * 1e3
-            _log.debug(
-                "%s %s %r: %s, %.1f ms", scope[REQUEST_ID], scope["method"], scope["path"][:200], status, elapsed_ms
-            )
+            call = scope[REQUEST_ID], scope["method"], asked_path(scope)
+            _log.debug("%s %s %r: %s, %.1f ms", *call, status, elapsed_ms)
 
     def _answer_here(self, scope: dict[str, Any]) -> Response | None:
         """A preflight passes without a key, as browsers send none."""

@@ -39,6 +39,12 @@ def tidy(scope: Scope) -> dict[str, Any]:
     return {"path": _decoded(path, raw)}
 
 
+def asked_path(scope: Scope) -> str:
+    """The path as the client wrote it, for messages and the log; its beginning, where it is long."""
+    raw: bytes | None = scope.get("raw_path")
+    return _decoded(scope["path"] if raw is None else raw.decode("latin-1"), raw)[:100]
+
+
 def named_by_path(scope: Scope, call: _CallT) -> _CallT:
     """The call, a dataclass with a `request`, for the model that the path names, if it does: that counts more than the
     body's."""
