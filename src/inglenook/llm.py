@@ -17,6 +17,7 @@ from inglenook.types import (
     DOES,
     MODEL_DEFAULTED,
     ChatRequest,
+    ClassifyRequest,
     CompletionRequest,
     Delta,
     EmbedRequest,
@@ -60,6 +61,19 @@ class Completion:
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a classifier says of one input: a number for each of its labels. `label` has the largest."""
+
+    label: str
+    probs: tuple[float, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.probs)
 
 
 class LLM:
@@ -165,6 +179,20 @@ class LLM:
         options = score_options(params, self._next_id())
         request = ScoreRequest(pairs=tuple((query, text) for text in texts), **options)
         return list(self._run(self._pooler("score", "embed").score(request)).scores)
+
+    def classify(self, inputs: Prompt | Sequence[Prompt], **params: Any) -> list[Classification]:
+        """Which class each input (text or token ids) is of, as a classifier says.
+
+        `params` are raw_scores (the logits), truncate_prompt_tokens, truncation_side, add_special_tokens and priority.
+        Raises as `embed` does.
+        """
+        from inglenook.dialects.pooling.classes import likeliest
+        from inglenook.dialects.python_api import classify_options
+
+        request = ClassifyRequest(inputs=_prompts(inputs), **classify_options(params, self._next_id()))
+        answer = self._run(self._pooler("classify", "score").classify(request))
+        labels = answer.labels
+        return [Classification(labels[likeliest(scores)], tuple(scores), labels) for scores in answer.scores]
 
     def stats(self) -> BackendStats:
         """A snapshot of gauges and counters, named as in /metrics."""

@@ -148,7 +148,7 @@ async def test_other_servers_ways_to_ask_for_cutting(fields: dict[str, Any], num
         ({"truncate_prompt_tokens": 0}, "invalid_value", "truncate_prompt_tokens"),
         ({"truncation_side": "middle"}, "invalid_value", "truncation_side"),
         ({"truncate": "MIDDLE"}, "invalid_value", "truncate"),
-        ({"input_type": "clustering"}, "invalid_value", "input_type"),
+        ({"input_type": "image"}, "invalid_value", "input_type"),
         ({"normalize": False, "use_activation": True}, "invalid_value", "use_activation"),
         ({"embd_normalize": 1}, "unsupported_parameter", "embd_normalize"),
         ({"messages": [{}]}, "unsupported_parameter", "messages"),

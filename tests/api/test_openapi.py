@@ -36,8 +36,10 @@ CHECKS = (
 SERVED = serve(byte_tokenizer(()), ["An answer."])
 SERVED.engine.is_guided = False  # it says the same whatever is asked of it
 APP = SERVED.app
-POOLER = create_app(Router([ScriptedPooler()]), ServerSettings(), version="0")
-POOLED = ("embedding", "rerank", "score", "v2", "api/embed")  # how paths begin that another model answers
+POOLERS = [ScriptedPooler(), ScriptedPooler("classify", "classes")]
+POOLER = create_app(Router(POOLERS), ServerSettings(), version="0")
+# How paths begin that other models answer.
+POOLED = ("embed", "rerank", "score", "v2", "api/embed", "classify", "pooling", "predict", "similarity")
 
 
 async def served(scope: Scope, receive: Receive, send: Send) -> None:

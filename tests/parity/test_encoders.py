@@ -16,7 +16,16 @@ import torch
 from transformers import PreTrainedModel
 
 from fixtures.executors import BACKENDS, NATIVE
-from fixtures.tiny_encoders import ALL, DECODERS, EMBEDDERS, RANKERS, VOCAB_SIZE, save_tiny_encoder, write_modules
+from fixtures.tiny_encoders import (
+    ALL,
+    CLASSIFIERS,
+    DECODERS,
+    EMBEDDERS,
+    RANKERS,
+    VOCAB_SIZE,
+    save_tiny_encoder,
+    write_modules,
+)
 from inglenook.config import EngineSettings, ModelSettings
 from inglenook.engine.load_pooling import LoadedPoolingEngine, load_pooling_engine
 from inglenook.engine.pooling import PoolingInput
@@ -103,12 +112,13 @@ def test_float16_weights_lose_nothing_more(tmp_path: Path, backend: str) -> None
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", RANKERS)
-def test_logits_of_a_ranker(folder: Callable[[str], Saved], name: str, backend: str) -> None:
+@pytest.mark.parametrize("name", [*RANKERS, *CLASSIFIERS])
+def test_logits_of_a_ranker_or_classifier(folder: Callable[[str], Saved], name: str, backend: str) -> None:
     path, model = folder(name)
     inputs = random_inputs(name)
     with loaded(path, backend) as found:
-        assert (found.task, found.pooling, found.width) == ("score", None, model.config.num_labels)
+        task = "score" if name in RANKERS else "classify"
+        assert (found.task, found.pooling, found.width) == (task, None, model.config.num_labels)
         got = found.engine.encode_blocking(inputs)
     assert_close(got, [run_reference(model, item).logits[0].numpy() for item in inputs])
 

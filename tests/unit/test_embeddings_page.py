@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from inglenook.dialects.pooling.fields import REFUSED, WITHOUT_EFFECT
-from inglenook.dialects.pooling.schemas import embedding_schema, rerank_schema, score_schema
+from inglenook.dialects.pooling.schemas import (
+    classify_schema,
+    cohere_schema,
+    embedding_schema,
+    pooling_schema,
+    predict_schema,
+    rerank_schema,
+    score_schema,
+    similarity_schema,
+    tei_embed_schema,
+)
 from inglenook.server.routes import not_served
 
 PAGE = (Path(__file__).parents[2] / "docs" / "embeddings.md").read_text()
@@ -32,14 +42,25 @@ def first_column(text: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("route", "schema"),
-    [("/v1/embeddings", embedding_schema), ("/v1/rerank", rerank_schema), ("/v1/score", score_schema)],
+    [
+        ("/v1/embeddings", embedding_schema),
+        ("/v1/rerank", rerank_schema),
+        ("/v1/score", score_schema),
+        ("/v1/classify", classify_schema),
+        ("/v1/pooling", pooling_schema),
+        ("/v2/embed", cohere_schema),
+        ("/embed", tei_embed_schema),
+        ("/similarity", similarity_schema),
+        ("/predict", predict_schema),
+    ],
 )
 def test_fields_that_are_honoured(route: str, schema: Callable[[], dict[str, Any]]) -> None:
-    assert first_column(section(f"Fields of `{route}`")) == set(schema()["properties"])
+    table = section(f"Fields of `{route}`").partition("\nErrors of ")[0]
+    assert first_column(table) == set(schema()["properties"])
 
 
 def test_fields_that_are_not() -> None:
-    text = section("Fields of all three without effect, or refused")
+    text = section("Fields of all without effect, or refused")
     assert first_column(text) == set(REFUSED)
     assert names_in(text.split("| refused")[0]) == set(WITHOUT_EFFECT)
 

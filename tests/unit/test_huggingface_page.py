@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inglenook.dialects.huggingface.pooling import read_embed
+from inglenook.dialects.huggingface.pooling import read_classification, read_embed
 from inglenook.dialects.huggingface.requests import REFUSED
 from inglenook.dialects.huggingface.schemas import compat_schema, parameters_schema
 from inglenook.dialects.json_fields import Fields
@@ -48,4 +48,10 @@ def test_fields_of_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Fields, "get", recorded)
     read_embed(Fields({"inputs": "x"}), "", model="")
-    assert table("or in `parameters`:").keys() == read - {"inputs", "parameters"}
+    assert table("Fields, in the body (as huggingface_hub sends them) or in `parameters`:").keys() == read - {
+        "inputs",
+        "parameters",
+    }
+    read.clear()
+    read_classification(Fields({"inputs": "x"}), "", model="")
+    assert table("Fields of classes, in the body or in `parameters`:").keys() == read - {"inputs", "parameters"}

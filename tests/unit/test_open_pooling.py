@@ -50,7 +50,14 @@ def edit_tensors(path: Path, change: Callable[[dict[str, torch.Tensor]], dict[st
 
 
 @pytest.mark.parametrize(
-    ("name", "task"), [("bert", "embed"), ("roberta-ranker", "score"), ("distilbert", "embed"), ("mistral", "embed")]
+    ("name", "task"),
+    [
+        ("bert", "embed"),
+        ("roberta-ranker", "score"),
+        ("bert-classifier", "classify"),
+        ("distilbert", "embed"),
+        ("mistral", "embed"),
+    ],
 )
 def test_the_task_is_what_the_files_show(folder: Folder, name: str, task: str) -> None:
     path = folder(name)
@@ -74,7 +81,10 @@ def test_decoders_generate_unless_they_are_made_for_vectors(tmp_path: Path) -> N
         ("bert", "generate", "The task is generate, but the model gives vectors for texts: its task is embed"),
         ("bert", "score", "its task is embed"),
         ("bert-ranker", "embed", "the model ranks texts: its task is score"),
+        ("bert-ranker", "classify", "its task is score"),
+        ("bert-classifier", "score", "the model sorts texts into classes: its task is classify"),
         ("llama", "score", "no classifier"),
+        ("llama", "classify", "no classifier"),
     ],
 )
 def test_a_task_that_the_model_can_not_do_is_refused(folder: Folder, name: str, task: Any, message: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from inglenook.backends.pooling import PoolingBackend
 from inglenook.backends.pooling_traits import PoolingTraits, read_traits
+from inglenook.backends.vectors import class_scores
 from inglenook.engine.pooling import PoolingInput, PoolingStats
 from inglenook.errors import (
     CheckpointError,
@@ -23,7 +24,15 @@ from inglenook.errors import (
     UnsupportedTaskError,
 )
 from inglenook.text.tokenizer import Tokenizer
-from inglenook.types import ChatRequest, CompletionRequest, EmbedRequest, SamplingParams, ScoreRequest
+from inglenook.types import (
+    ChatRequest,
+    ClassifyRequest,
+    CompletionRequest,
+    EmbedRequest,
+    SamplingParams,
+    ScoreRequest,
+    TextPair,
+)
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "two", "three", "four", "query", "text", ":"]
 CLS, SEP, ONE, TWO, THREE, FOUR, QUERY, TEXT, COLON = 2, 3, 5, 6, 7, 8, 9, 10, 11
@@ -312,3 +321,63 @@ async def test_lowercased_texts(tmp_path: Path) -> None:
     cased = Tokenizer.from_folder(tmp_path)
     assert await make(cased).ids("One") == [(CLS, 1, SEP)]
     assert await make(cased, is_lowercased=True).ids("One") == [(CLS, ONE, SEP)]
+
+
+# --- classes ------------------------------------------------------------------------------------------------------
+
+
+async def test_classes(tokenizer: Tokenizer) -> None:
+    made = make(tokenizer, "classify", labels=("a", "b", "c", "d"), is_lowercased=True)
+    made.engine.width = 4
+    inputs = ("one ONE two", (CLS, ONE, SEP), TextPair("one", "two two"))
+    answer = await made.backend.classify(ClassifyRequest("id", "m", 7, inputs=inputs))
+    ids = [given.token_ids for given in made.engine.inputs]
+    assert ids == [(CLS, ONE, ONE, TWO, SEP), (CLS, ONE, SEP), (CLS, ONE, SEP, TWO, TWO, SEP)]
+    assert made.engine.inputs[2].token_type_ids == (0, 0, 0, 1, 1, 1)
+    assert made.engine.priorities == [7]
+    assert answer.labels == ("a", "b", "c", "d")
+    assert answer.usage.prompt_tokens == 5 + 3 + 6
+    total = math.exp(2) + math.exp(1) + 2
+    assert answer.scores[0] == pytest.approx([math.exp(2) / total, math.exp(1) / total, 1 / total, 1 / total])
+    for function, expected in (("none", [1, 2, 0, 0]), ("sigmoid", [1 / (1 + math.exp(-n)) for n in (1, 2, 0, 0)])):
+        request = ClassifyRequest("id", "m", inputs=inputs[2:], function=function)  # type: ignore[arg-type]
+        assert (await made.backend.classify(request)).scores[0] == pytest.approx(expected)
+    cut = ClassifyRequest("id", "m", inputs=(TextPair("one one one one", "two"),), truncate_prompt_tokens=-1)
+    assert (await made.backend.classify(cut)).warnings == (
+        "Cut to 6 tokens, as truncate_prompt_tokens asks: input[0].",
+    )
+    with pytest.raises(InvalidRequestError):
+        await made.backend.classify(ClassifyRequest("id", "m"))
+    with pytest.raises(UnsupportedTaskError, match="sorts texts into classes"):
+        await made.backend.embed(EmbedRequest("id", "m", inputs=("one",)))
+    with pytest.raises(UnsupportedTaskError):
+        await made.backend.score(ScoreRequest("id", "m", pairs=(("one", "two"),)))
+    with pytest.raises(UnsupportedTaskError, match="makes embeddings"):
+        await make(tokenizer).backend.classify(ClassifyRequest("id", "m", inputs=("one",)))
+
+
+def test_labels_and_functions() -> None:
+    named = {"id2label": {"0": "x", "2": "z"}}
+    assert read_traits(None, named, num_labels=3).labels == ("x", "LABEL_1", "z")
+    assert read_traits(None, {}, num_labels=0).labels == ()
+    for problem, num_labels, function in (
+        (None, 1, "sigmoid"),
+        (None, 2, "softmax"),
+        ("single_label_classification", 2, "softmax"),
+        ("multi_label_classification", 2, "sigmoid"),
+        ("regression", 2, "none"),
+        ("regression", 1, "none"),
+    ):
+        assert read_traits(None, {"problem_type": problem}, num_labels=num_labels).function == function
+    with pytest.raises(UnsupportedModelError, match="problem_type"):
+        read_traits(None, {"problem_type": "tagging"}, num_labels=2)
+    with pytest.raises(CheckpointError, match="id2label"):
+        read_traits(None, {"id2label": {"0": 3}}, num_labels=2)
+
+
+def test_large_logits() -> None:
+    """Nothing overflows, and a softmax adds up to 1."""
+    assert class_scores(np.array([1e4, 0, -1e4], np.float32), "softmax") == [1, 0, 0]
+    assert class_scores(np.array([1e4, 0, -1e4], np.float32), "sigmoid") == [1, 0.5, 0]
+    many = class_scores(np.linspace(-9, 9, 1000, dtype=np.float32), "softmax")
+    assert math.fsum(many) == pytest.approx(1, abs=1e-12)

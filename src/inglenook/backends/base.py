@@ -8,6 +8,8 @@ from typing import Protocol
 
 from inglenook.types import (
     ChatRequest,
+    Classes,
+    ClassifyRequest,
     CompletionRequest,
     Delta,
     Embeddings,
@@ -61,7 +63,7 @@ class Generator(Backend, Protocol):
 
 
 class Pooler(Backend, Protocol):
-    """Of models whose task is "embed" (both methods) or "score" (the second).
+    """Of models whose task is "embed" (the first two methods), "score" (the last two) or "classify" (the last).
 
     Cancelling the task that awaits an answer cancels the request.
     """
@@ -69,3 +71,5 @@ class Pooler(Backend, Protocol):
     async def embed(self, request: EmbedRequest) -> Embeddings: ...
 
     async def score(self, request: ScoreRequest) -> Scores: ...
+
+    async def classify(self, request: ClassifyRequest) -> Classes: ...

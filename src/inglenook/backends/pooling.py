@@ -1,4 +1,4 @@
-"""Our own engine as a back end of models that make vectors of texts, or rank them."""
+"""Our own engine as a back end of models that make vectors of texts, rank them or sort them into classes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from inglenook.backends.base import BackendStats
 from inglenook.backends.details import describe
 from inglenook.backends.model_files import Files, load_tokenizer
 from inglenook.backends.off_loop import INLINE_CHARACTERS, inline_or_thread
-from inglenook.backends.pooling_inputs import InputReader
+from inglenook.backends.pooling_inputs import InputReader, num_given_characters
 from inglenook.backends.pooling_traits import PoolingTraits, read_traits
 from inglenook.backends.rendering import num_characters, rendered_prompts
-from inglenook.backends.vectors import cosine, finish_vectors, sigmoid
+from inglenook.backends.vectors import class_scores, cosine, finish_vectors, sigmoid
 from inglenook.config import EngineSettings, ModelSettings
-from inglenook.errors import InvalidRequestError, UnsupportedModelError, UnsupportedTaskError
+from inglenook.errors import InvalidRequestError, UnsupportedTaskError
 from inglenook.text.tokenizer import Tokenizer
 from inglenook.types import (
+    DOES,
     ChatRequest,
+    Classes,
+    ClassifyRequest,
     CompletionRequest,
     Embeddings,
     EmbedRequest,
@@ -108,10 +111,9 @@ class PoolingBackend:
     # --- answers --------------------------------------------------------------------------------------
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
-        if self._task != "embed":
-            raise UnsupportedTaskError("This model ranks texts; it makes no embeddings.", param="model")
+        self._check_task("embed")
         width = self._check_width(request.dimensions)
-        is_long = sum(map(len, request.inputs)) > INLINE_CHARACTERS
+        is_long = num_given_characters(request.inputs) > INLINE_CHARACTERS
         read = await inline_or_thread(is_long, lambda: self._reader.for_vectors(request))
         rows = await self.engine.encode(read.inputs, priority=request.priority)
         is_normalized = self._traits.is_normalized if request.is_normalized is None else request.is_normalized
@@ -119,6 +121,7 @@ class PoolingBackend:
         return Embeddings(vectors, _usage(read.inputs), read.warnings)
 
     async def score(self, request: ScoreRequest) -> Scores:
+        self._check_task("score", "embed")
         is_long = sum(len(first) + len(second) for first, second in request.pairs) > INLINE_CHARACTERS
         if self._task == "embed":
             compared = await inline_or_thread(is_long, lambda: self._reader.for_comparing(request))
@@ -129,6 +132,15 @@ class PoolingBackend:
         logits = [float(row[0]) for row in await self.engine.encode(read.inputs, priority=request.priority)]
         is_raw = request.is_raw or self._traits.activation == "identity"
         return Scores(logits if is_raw else [sigmoid(logit) for logit in logits], _usage(read.inputs), read.warnings)
+
+    async def classify(self, request: ClassifyRequest) -> Classes:
+        self._check_task("classify", "score")
+        is_long = num_given_characters(request.inputs) > INLINE_CHARACTERS
+        read = await inline_or_thread(is_long, lambda: self._reader.for_classes(request))
+        rows = await self.engine.encode(read.inputs, priority=request.priority)
+        function = request.function or self._traits.function
+        scores = [class_scores(row, function) for row in rows]
+        return Classes(self._traits.labels, scores, _usage(read.inputs), read.warnings)
 
     async def render(
         self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False
@@ -145,6 +157,10 @@ class PoolingBackend:
         return await inline_or_thread(
             len(token_ids) > INLINE_CHARACTERS, lambda: self._tokenizer.decode(token_ids, skip_special_tokens=False)
         )
+
+    def _check_task(self, *tasks: Task) -> None:
+        if self._task not in tasks:
+            raise UnsupportedTaskError(f"This model {DOES[self._task]}; it can't do this.", param="model")
 
     def _check_width(self, dimensions: int | None) -> int | None:
         allowed = self._traits.widths
@@ -177,12 +193,8 @@ def load_pooling_backend(
     try:
         tokenizer = load_tokenizer(loaded.checkpoint, loaded.config.vocab_size)
         is_normalized = loaded.pooling is None or loaded.pooling.is_normalized is not False
-        traits = read_traits(files.path, loaded.checkpoint.config, is_normalized=is_normalized)
-        if loaded.task == "score" and loaded.width != 1:
-            raise UnsupportedModelError(
-                f"The model sorts texts into {loaded.width} classes; a model that ranks has one (num_labels in "
-                "config.json)."
-            )
+        num_labels = 0 if loaded.task == "embed" else loaded.width
+        traits = read_traits(files.path, loaded.checkpoint.config, is_normalized=is_normalized, num_labels=num_labels)
     except BaseException:
         loaded.engine.stop()
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from inglenook.backends.pooling_traits import PoolingTraits
@@ -10,12 +10,14 @@ from inglenook.engine.pooling import PoolingInput
 from inglenook.errors import ContextLengthError, InvalidRequestError
 from inglenook.text.pairs import EncodedInput, Input
 from inglenook.text.tokenizer import Tokenizer
-from inglenook.types import EmbedRequest, InputType, PoolingRequest, ScoreRequest
+from inglenook.types import ClassifyRequest, EmbedRequest, InputType, PoolingRequest, ScoreRequest, TextPair
 
-# The names under which models have the prompts for queries and documents, as sentence-transformers looks for them.
+# The names under which models have the prompts for what texts are, as sentence-transformers looks for them.
 _PROMPT_NAMES: dict[InputType, tuple[str, ...]] = {
     "query": ("query", "search_query"),
     "document": ("document", "passage", "corpus", "search_document"),
+    "classification": ("classification",),
+    "clustering": ("clustering",),
 }
 
 
@@ -62,16 +64,7 @@ class InputReader:
             raise InvalidRequestError("input is empty; at least one text is needed.", param="input")
         name = request.prompt_name
         prompt = self._prompt_for(request.input_type) if name is None else self._named_prompt(name)
-        positions = [index for index, given in enumerate(request.inputs) if isinstance(given, str)]
-        texts = [self._text(prompt, given) for given in request.inputs if isinstance(given, str)]
-        adds = request.add_special_tokens
-        cut: list[str] = []
-        encoded = iter(self._encode(request, texts, positions, "input[{}]", cut, add_special_tokens=adds))
-        inputs = [
-            next(encoded) if isinstance(given, str) else self._token_ids(request, given, f"input[{index}]", cut)
-            for index, given in enumerate(request.inputs)
-        ]
-        return ReadInputs(inputs, (*self._strange_ids(request), *self._cut_warning(request, cut)))
+        return self._read(request, prompt)
 
     def for_comparing(self, request: ScoreRequest) -> ComparedTexts:
         """For a model that makes vectors: the first texts as queries, the second ones as documents."""
@@ -92,6 +85,31 @@ class InputReader:
         cut: list[str] = []
         inputs = self._encode(request, pairs, range(len(pairs)), "pair {}", cut)
         return ReadInputs(inputs, self._cut_warning(request, cut))
+
+    def for_classes(self, request: ClassifyRequest) -> ReadInputs:
+        if not request.inputs:
+            raise InvalidRequestError("input is empty; at least one text is needed.", param="input")
+        return self._read(request, "")
+
+    def _read(self, request: EmbedRequest | ClassifyRequest, prompt: str) -> ReadInputs:
+        """Token ids beside texts and pairs of them, of which the latter are tokenised all at once."""
+        texts: dict[int, Input] = {}
+        ids: dict[int, tuple[int, ...]] = {}
+        for index, given in enumerate(request.inputs):
+            if isinstance(given, str):
+                texts[index] = self._text(prompt, given)
+            elif isinstance(given, TextPair):
+                texts[index] = given
+            else:
+                ids[index] = given
+        adds = request.add_special_tokens
+        cut: list[str] = []
+        encoded = self._encode(request, [*texts.values()], [*texts], "input[{}]", cut, add_special_tokens=adds)
+        found = dict(zip(texts, encoded, strict=True))
+        for index, token_ids in ids.items():
+            found[index] = self._token_ids(request, token_ids, f"input[{index}]", cut)
+        inputs = [found[index] for index in range(len(request.inputs))]
+        return ReadInputs(inputs, (*self._strange_ids(ids.values()), *self._cut_warning(request, cut)))
 
     # --- prompts --------------------------------------------------------------------------------------
 
@@ -184,10 +202,10 @@ class InputReader:
         needs_types = self._num_token_types > 1 and any(types)
         return PoolingInput(tuple(encoded.token_ids), tuple(types) if needs_types else None)
 
-    def _strange_ids(self, request: EmbedRequest) -> tuple[str, ...]:
+    def _strange_ids(self, given: Iterable[tuple[int, ...]]) -> tuple[str, ...]:
         """Other tokenizers' ids that happen to be in the vocabulary give vectors of nonsense: this is how it shows."""
         first = self._first_token_id
-        if first is None or all(isinstance(given, str) or given[0] == first for given in request.inputs):
+        if first is None or all(ids[0] == first for ids in given):
             return ()
         name = self._tokenizer.token_name(first)
         return (f"Token ids don't begin with {name} ({first}), as this model's texts do; they were used as they are.",)
@@ -197,6 +215,11 @@ class InputReader:
             return ()
         what = cut[0] if len(cut) == 1 else f"{cut[0]} and {len(cut) - 1} more"
         return (f"Cut to {self._limit(request)} tokens, as truncate_prompt_tokens asks: {what}.",)
+
+
+def num_given_characters(inputs: Iterable[str | tuple[int, ...] | TextPair]) -> int:
+    """How much there is to read; a token id counts as one."""
+    return sum(len(given.first) + len(given.second) if isinstance(given, TextPair) else len(given) for given in inputs)
 
 
 def _first_special_token(tokenizer: Tokenizer) -> int | None:

@@ -1,5 +1,5 @@
-"""How a model's makers want its vectors and scores made, beyond what the engine computes: prefixes, widths, the last
-function of a score; read from the files that sentence-transformers writes beside the weights."""
+"""How a model's makers want its vectors, scores and classes made, beyond what the engine computes: prefixes, widths,
+labels, the last function; read from config.json and the files that sentence-transformers writes beside the weights."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from typing import Any, Literal
 from inglenook.checkpoint.checkpoint import find_file
 from inglenook.checkpoint.files import read_json_object
 from inglenook.errors import CheckpointError, UnsupportedModelError
+from inglenook.types import ClassFunction
 
 Activation = Literal["sigmoid", "identity"]
 _ACTIVATIONS: Mapping[str, Activation] = {"Sigmoid": "sigmoid", "Identity": "identity"}
+_FUNCTIONS: Mapping[str, ClassFunction] = {
+    "single_label_classification": "softmax",
+    "multi_label_classification": "sigmoid",
+    "regression": "none",
+}
 
 
 @dataclass(frozen=True)
 class PoolingTraits:
     """`prompts` are texts to put before an input, by name. `widths`: what vectors may be cut to: None to nothing, empty
-    to anything."""
+    to anything. `activation` makes a score of a logit, `function` what is said of classes, called `labels`."""
 
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
@@ -27,10 +33,15 @@ class PoolingTraits:
     is_lowercased: bool = False
     widths: frozenset[int] | None = None
     activation: Activation = "sigmoid"
+    labels: tuple[str, ...] = ()
+    function: ClassFunction = "softmax"
 
 
-def read_traits(path: Path | None, config: Mapping[str, Any], *, is_normalized: bool = True) -> PoolingTraits:
-    """Of the folder at `path` with config.json in `config`. Raises CheckpointError, UnsupportedModelError."""
+def read_traits(
+    path: Path | None, config: Mapping[str, Any], *, is_normalized: bool = True, num_labels: int = 0
+) -> PoolingTraits:
+    """Of the folder at `path` with config.json in `config`; `num_labels` is a classifier's. Raises CheckpointError,
+    UnsupportedModelError."""
     prompts, default = _read_prompts(_read(path, "config_sentence_transformers.json"))
     return PoolingTraits(
         prompts,
@@ -38,7 +49,9 @@ def read_traits(path: Path | None, config: Mapping[str, Any], *, is_normalized: 
         is_normalized,
         is_lowercased=_read(path, "sentence_bert_config.json").get("do_lower_case") is True,
         widths=_read_widths(config),
-        activation=_read_activation(config),
+        activation=_read_activation(config) if num_labels < 2 else "sigmoid",
+        labels=_read_labels(config, num_labels),
+        function=_read_function(config, num_labels),
     )
 
 
@@ -79,3 +92,24 @@ def _read_activation(config: Mapping[str, Any]) -> Activation:
     if activation is None:
         raise UnsupportedModelError(f"The model makes scores with {str(name)[:80]}; Sigmoid and Identity are known.")
     return activation
+
+
+def _read_labels(config: Mapping[str, Any], num_labels: int) -> tuple[str, ...]:
+    """Where a class has no name it is called as transformers calls it."""
+    names = config.get("id2label") or {}
+    labels = tuple(names.get(str(index), f"LABEL_{index}") for index in range(num_labels))
+    if not all(isinstance(label, str) for label in labels):
+        raise CheckpointError("config.json has labels in id2label that aren't texts.")
+    return labels
+
+
+def _read_function(config: Mapping[str, Any], num_labels: int) -> ClassFunction:
+    """As transformers' pipeline chooses it."""
+    problem = config.get("problem_type")
+    if problem is not None and problem not in _FUNCTIONS:
+        raise UnsupportedModelError(
+            f"config.json: problem_type is {str(problem)[:60]!r}; it must be one of {', '.join(_FUNCTIONS)}."
+        )
+    if num_labels == 1:
+        return "none" if problem == "regression" else "sigmoid"
+    return "softmax" if problem is None else _FUNCTIONS[problem]

@@ -1,4 +1,5 @@
-"""From the rows that the engine gives to vectors and scores. Each is computed on its own: none depends on another."""
+"""From the rows that the engine gives to vectors, scores and classes. Each is computed on its own: none depends on
+another."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from inglenook.types import ClassFunction
 
 Row = npt.NDArray[np.float32]
 
@@ -28,6 +31,19 @@ def sigmoid(logit: float) -> float:
         return 1.0 / (1.0 + math.exp(-logit))
     power = math.exp(logit)
     return power / (1.0 + power)
+
+
+def class_scores(logits: Row, function: ClassFunction) -> list[float]:
+    """Of one input: a number for each class."""
+    if function == "sigmoid":
+        return [sigmoid(float(logit)) for logit in logits]
+    exact: list[float] = logits.astype(np.float64).tolist()
+    if function == "none":
+        return exact
+    largest = max(exact)
+    powers = [math.exp(logit - largest) for logit in exact]
+    total = math.fsum(powers)
+    return [power / total for power in powers]
 
 
 def _unit(row: Row) -> npt.NDArray[np.float64]:

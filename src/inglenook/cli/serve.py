@@ -35,6 +35,7 @@ _EXAMPLES: Mapping[Task, tuple[str, str]] = {
     "generate": ("chat/completions", '"messages": [{"role": "user", "content": "Hi"}]'),
     "embed": ("embeddings", '"input": ["a sentence", "another one"]'),
     "score": ("rerank", '"query": "a question", "documents": ["an answer", "something else"]'),
+    "classify": ("classify", '"input": ["a sentence", "another one"]'),
 }
 
 

@@ -11,6 +11,7 @@ from inglenook.dialects.openai.messages import parse_documents
 from inglenook.dialects.openai.reasoning import parse_reasoning
 from inglenook.dialects.openai.sampling import parse_repetition_detection
 from inglenook.dialects.openai.tools import parse_tool_use
+from inglenook.dialects.pooling.classes import read_classify_options
 from inglenook.dialects.pooling.embeddings import read_embed_options
 from inglenook.dialects.pooling.ranking import read_score_options
 from inglenook.dialects.truncation import parse_truncation
@@ -73,6 +74,11 @@ def embed_options(params: Mapping[str, Any], request_id: str) -> dict[str, Any]:
 def score_options(params: Mapping[str, Any], request_id: str) -> dict[str, Any]:
     """Of a ScoreRequest all but the pairs. Raises as `embed_options` does."""
     return _known(Fields(params), lambda fields: read_score_options(fields, request_id))
+
+
+def classify_options(params: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+    """Of a ClassifyRequest all but the inputs. Raises as `embed_options` does."""
+    return _known(Fields(params), lambda fields: read_classify_options(fields, request_id))
 
 
 def _known(fields: Fields, read: Callable[[Fields], dict[str, Any]]) -> dict[str, Any]:

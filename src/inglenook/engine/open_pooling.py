@@ -23,6 +23,11 @@ from inglenook.ops.program import Program
 from inglenook.ops.weights import HostTensor
 from inglenook.types import Task
 
+_DOES: Mapping[PoolingTask, str] = {
+    "embed": "gives vectors for texts",
+    "score": "ranks texts",
+    "classify": "sorts texts into classes",
+}
 _LM_HEAD = re.compile(r"lm_head\..*")
 _OLD_NAMES = {"gamma": "weight", "beta": "bias"}  # of norms, in checkpoints made from TensorFlow's
 
@@ -52,17 +57,17 @@ def task_of(path: Path | None, model: ModelSettings) -> Task:
         return _decoder_task(path, model, is_folder)
     own = found[1]
     if model.task not in ("auto", own):
-        does = "gives vectors for texts" if own == "embed" else "ranks texts"
         raise UnsupportedModelError(
-            f"The task is {model.task}, but the model {does}: its task is {own}. Leave the task out.", param="task"
+            f"The task is {model.task}, but the model {_DOES[own]}: its task is {own}. Leave the task out.",
+            param="task",
         )
     return own
 
 
 def _decoder_task(path: Path | None, model: ModelSettings, is_folder: bool) -> Task:
-    if model.task == "score":
+    if model.task in ("score", "classify"):
         raise UnsupportedModelError(
-            "The task is score, but the model has no classifier that gives one. Leave the task out.", param="task"
+            f"The task is {model.task}, but the model has no classifier. Leave the task out.", param="task"
         )
     if model.task != "auto":
         return model.task
@@ -99,7 +104,7 @@ def open_pooling_model(path: Path | None, model: ModelSettings) -> PoolingModel:
 def _open_encoder(path: Path, checkpoint: Checkpoint, encoder: Encoder, task: PoolingTask) -> PoolingModel:
     config = read_encoder_config(checkpoint.config, encoder, task)
     tensors = {_encoder_name(name, encoder.prefix): tensor for name, tensor in checkpoint.tensors.items()}
-    if task == "score":
+    if task != "embed":
         return PoolingModel(
             _with(checkpoint, tensors), config, build_classifier(config), task, None, config.max_position
         )

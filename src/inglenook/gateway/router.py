@@ -16,6 +16,8 @@ from inglenook.gateway.request_stats import RequestStats, RequestTimer
 from inglenook.types import (
     DOES,
     ChatRequest,
+    Classes,
+    ClassifyRequest,
     CompletionRequest,
     Delta,
     Embeddings,
@@ -29,7 +31,7 @@ from inglenook.types import (
 )
 
 _RequestT = TypeVar("_RequestT", bound=ChatRequest | CompletionRequest | PoolingRequest)
-_AnswerT = TypeVar("_AnswerT", Embeddings, Scores)
+_AnswerT = TypeVar("_AnswerT", Embeddings, Scores, Classes)
 
 
 @dataclass
@@ -104,6 +106,11 @@ class Router:
         """A score for each pair, of a cross-encoder or an embedding model. Raises as `embed` does."""
         request, served = self._admit(request, "score", "embed")
         return await _count(cast(Pooler, served.backend).score(request), served.stats)
+
+    async def classify(self, request: ClassifyRequest) -> Classes:
+        """The classes of each input, of a classifier; a model that ranks has one. Raises as `embed` does."""
+        request, served = self._admit(request, "classify", "score")
+        return await _count(cast(Pooler, served.backend).classify(request), served.stats)
 
     async def render(
         self, request: ChatRequest | CompletionRequest, *, with_tokens: bool = False

@@ -127,14 +127,14 @@ def read_encoder(
         max_position=num_positions - first_position,
         layer_norm_eps=reader.number("layer_norm_eps", 1e-12),
         activation=ACTIVATIONS[reader.choice(key("hidden_act"), ACTIVATIONS.keys(), "gelu")],
-        num_labels=_read_num_labels(reader) if has_classifier else 0,
+        num_labels=read_num_labels(reader) if has_classifier else 0,
         **options,
     )
     reader.refuse_unread(IGNORED_KEYS, IGNORED_PREFIXES)
     return config
 
 
-def _read_num_labels(reader: ConfigReader) -> int:
+def read_num_labels(reader: ConfigReader) -> int:
     """transformers has two labels where the file doesn't say."""
     labels = reader.section("id2label")
     return reader.integer("num_labels", 2 if labels is None else len(labels.values))

@@ -19,6 +19,8 @@ from inglenook.server.gate import Gate
 from inglenook.server.routes import (
     admin,
     anthropic,
+    classes,
+    cohere,
     embeddings,
     flask_service,
     huggingface,
@@ -29,6 +31,7 @@ from inglenook.server.routes import (
     prompts,
     ranking,
     sagemaker,
+    tei,
 )
 from inglenook.server.routes import responses as responses_routes
 from inglenook.server.state import ServerState
@@ -56,6 +59,9 @@ def create_app(
             *responses_routes.ROUTES,
             *embeddings.ROUTES,
             *ranking.ROUTES,
+            *classes.ROUTES,
+            *cohere.ROUTES,
+            *tei.ROUTES,
             *anthropic.ROUTES,
             *ollama.ROUTES,
             *ollama_models.ROUTES,

@@ -13,6 +13,7 @@ from inglenook.dialects.anthropic import answers as anthropic
 from inglenook.dialects.huggingface import answers as huggingface
 from inglenook.dialects.ollama import answers as ollama
 from inglenook.dialects.openai.answers import error_body
+from inglenook.dialects.pooling import cohere, tei
 from inglenook.errors import (
     AuthenticationError,
     InglenookError,
@@ -32,6 +33,8 @@ _SHAPES: Mapping[str, ErrorShape] = {
     "POST ": huggingface.error_shape,
     "POST models": huggingface.error_shape,
     **dict.fromkeys(("generate", "generate_stream", "info", "pipeline"), huggingface.error_shape),
+    **dict.fromkeys(("embed", "embed_all", "predict", "similarity"), tei.error_shape),
+    "v2": cohere.error_shape,
     "messages": anthropic.error_body,
     "api": ollama.error_body,
 }

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from inglenook.backends.off_loop import inline_or_thread
 from inglenook.server.answer import Answer
 from inglenook.server.sse import EVENTS, EventStream, Framing, StreamEncoder
 from inglenook.server.state import state_of
@@ -15,6 +16,8 @@ from inglenook.server.warning_header import warning_header
 from inglenook.types import Delta
 
 T = TypeVar("T")
+
+_INLINE_NUMBERS = 16384  # about 1 ms
 
 
 def stream_response(
@@ -57,6 +60,11 @@ async def awaited(request: Request, work: Coroutine[Any, Any, T]) -> T:
         return result
     finally:
         work.close()  # no-op, unless it was never begun
+
+
+async def encoded(num_numbers: int, encode: Callable[[], bytes]) -> bytes:
+    """What `encode` gives. Answers of many numbers are encoded on another thread, so that streams go on meanwhile."""
+    return await inline_or_thread(num_numbers > _INLINE_NUMBERS, encode)
 
 
 def json_response(body: bytes, headers: dict[str, str] | None = None) -> Response:

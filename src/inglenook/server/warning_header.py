@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
-from inglenook.types import Delta, Embeddings, RenderedPrompt, Scores
+from inglenook.types import Classes, Delta, Embeddings, RenderedPrompt, Scores
 
-Warned = Delta | RenderedPrompt | Embeddings | Scores  # what a back end says, with what it changed
+Warned = Delta | RenderedPrompt | Embeddings | Scores | Classes  # what a back end says, with what it changed
 _MAX_FIELDS = 20
 _MAX_FIELD_CHARS = 60
 _MAX_WARNING_CHARS = 300

@@ -16,12 +16,16 @@ from inglenook.types.answers import (
 from inglenook.types.cards import DOES, ModelCard, ModelDetails, PromptToken, RenderedPrompt, Task
 from inglenook.types.messages import Constraint, Message, ReasoningOptions, Tool, ToolUse
 from inglenook.types.pooling import (
+    Classes,
+    ClassFunction,
+    ClassifyRequest,
     Embeddings,
     EmbedRequest,
     InputType,
     PoolingRequest,
     ScoreRequest,
     Scores,
+    TextPair,
     TruncationSide,
 )
 from inglenook.types.requests import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest
@@ -43,6 +47,9 @@ __all__ = [
     "MODEL_DEFAULTED",
     "AnsweredPrompt",
     "ChatRequest",
+    "ClassFunction",
+    "Classes",
+    "ClassifyRequest",
     "CompletionRequest",
     "Constraint",
     "Delta",
@@ -63,6 +70,7 @@ __all__ = [
     "ScoreRequest",
     "Scores",
     "Task",
+    "TextPair",
     "Timings",
     "TokenLogprob",
     "Tool",

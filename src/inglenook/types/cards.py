@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Task = Literal["generate", "embed", "score"]
+Task = Literal["generate", "embed", "score", "classify"]
 
 # What messages say that a model of each task does.
 DOES: Mapping[Task, str] = {
     "generate": "generates text",
     "embed": "makes embeddings",
     "score": "scores pairs of texts",
+    "classify": "sorts texts into classes",
 }
 
 

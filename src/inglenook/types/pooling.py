@@ -1,10 +1,10 @@
-"""Requests that end in vectors or scores instead of text."""
+"""Requests that end in vectors, scores or classes instead of text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from inglenook.types.answers import Usage
 
@@ -13,12 +13,13 @@ if TYPE_CHECKING:  # commands that compute nothing needn't wait for it
     import numpy.typing as npt
 
 TruncationSide = Literal["left", "right"]
-InputType = Literal["query", "document"]
+InputType = Literal["query", "document", "classification", "clustering"]
+ClassFunction = Literal["softmax", "sigmoid", "none"]
 
 
 @dataclass(frozen=True)
 class PoolingRequest:
-    """What the two requests below share.
+    """What the requests below share.
 
     `truncate_prompt_tokens` cuts each input to so many tokens, special ones included, by dropping from
     `truncation_side`; -1: to the model's longest; None: an input that is too long is an error.
@@ -60,6 +61,22 @@ class ScoreRequest(PoolingRequest):
     is_raw: bool = False
 
 
+class TextPair(NamedTuple):
+    """Two texts that a model reads together."""
+
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class ClassifyRequest(PoolingRequest):
+    """Which classes each input is of. `function` makes numbers of a classifier's logits; None: as the model has it."""
+
+    inputs: tuple[str | tuple[int, ...] | TextPair, ...] = ()
+    function: ClassFunction | None = None
+    add_special_tokens: bool = True
+
+
 @dataclass(frozen=True, eq=False)
 class Embeddings:
     """`vectors` are float32, one row of [inputs, dimensions] for each input, in order."""
@@ -74,5 +91,15 @@ class Scores:
     """One for each pair, in order; higher is better."""
 
     scores: Sequence[float]
+    usage: Usage = Usage()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Classes:
+    """For each input, in order, a number for each of the labels."""
+
+    labels: tuple[str, ...]
+    scores: Sequence[Sequence[float]]
     usage: Usage = Usage()
     warnings: tuple[str, ...] = ()

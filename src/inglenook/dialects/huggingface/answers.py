@@ -26,6 +26,7 @@ _PIPELINE_TAGS: dict[Task, str] = {
     "generate": "text-generation",
     "embed": "feature-extraction",
     "score": "text-ranking",
+    "classify": "text-classification",
 }
 
 # --- errors and the model -------------------------------------------------------------------------

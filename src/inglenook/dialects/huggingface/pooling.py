@@ -1,17 +1,19 @@
-"""Feature extraction and sentence similarity, as the hosted API and its embedding servers have them."""
+"""Feature extraction, sentence similarity and text classification, as the hosted API has them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
-from inglenook.dialects.json_fields import Fields, expected
+from inglenook.dialects.json_fields import Fields
 from inglenook.dialects.openai.answers import encode_json
+from inglenook.dialects.pooling.fields import check_number
+from inglenook.dialects.pooling.tei import Prediction, predictions, read_sentences
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
-from inglenook.types import Embeddings, EmbedRequest, ScoreRequest, Scores, TruncationSide
+from inglenook.types import Classes, ClassFunction, ClassifyRequest, EmbedRequest, ScoreRequest, TruncationSide
 
-MAX_INPUTS = 1024
-
+_FUNCTIONS: tuple[ClassFunction, ...] = ("sigmoid", "softmax", "none")
 _SIDES: Mapping[str, TruncationSide] = {"left": "left", "right": "right"}
 
 
@@ -22,7 +24,7 @@ def is_similarity(fields: Fields) -> bool:
 def read_embed(fields: Fields, request_id: str, *, model: str) -> tuple[EmbedRequest, tuple[str, ...]]:
     """The request and the names of fields that nobody knows. Parameters stand in the body or in `parameters`."""
     inputs = fields.strings("inputs")
-    _check_number("inputs", len(inputs))
+    check_number("inputs", inputs)
     given = Fields({**fields.object("parameters"), **fields.unread()})
     if given.string("encoding_format", "float") != "float":
         raise UnsupportedParameterError(
@@ -46,33 +48,50 @@ def read_embed(fields: Fields, request_id: str, *, model: str) -> tuple[EmbedReq
 
 def read_similarity(fields: Fields, request_id: str, *, model: str) -> tuple[ScoreRequest, tuple[str, ...]]:
     """{"inputs": {"source_sentence", "sentences"}}: a score for each of the sentences."""
-    inputs = Fields(fields.object("inputs"), "inputs.")
-    source = inputs.string("source_sentence", None)
-    if source is None:
-        raise InvalidRequestError("inputs.source_sentence is missing.", param="inputs.source_sentence")
-    sentences = inputs.get("sentences")
-    if not isinstance(sentences, list):
-        raise expected("inputs.sentences", "a list of strings", sentences)
-    _check_number("inputs.sentences", len(sentences))
+    pairs = read_sentences(fields.object("inputs"))
     given = Fields({**fields.object("parameters"), **fields.unread()})
     truncates = given.boolean("truncate", False)
-    pairs = tuple((source, sentence) for sentence in inputs.strings("sentences"))
     request = ScoreRequest(request_id, model, truncate_prompt_tokens=-1 if truncates else None, pairs=pairs)
     return request, _unknown(given)
 
 
-def vectors_body(answer: Embeddings) -> bytes:
-    """A list of floats for each input, of a single one too."""
-    return encode_json(answer.vectors.tolist())
+@dataclass(frozen=True)
+class ClassificationCall:
+    """A request with how many classes are wanted of each input, at most; None: all."""
+
+    request: ClassifyRequest
+    top_k: int | None
+    unknown_fields: tuple[str, ...]
 
 
-def scores_body(answer: Scores) -> bytes:
-    return encode_json([float(score) for score in answer.scores])
+def read_classification(fields: Fields, request_id: str, *, model: str) -> ClassificationCall:
+    """A text or a list of them. Parameters stand in the body or in `parameters`."""
+    inputs = fields.strings("inputs")
+    check_number("inputs", inputs)
+    given = Fields({**fields.object("parameters"), **fields.unread()})
+    if given.get("candidate_labels") is not None:
+        raise UnsupportedParameterError(
+            "candidate_labels: zero-shot classification is not supported; a classifier has labels of its own.",
+            param="candidate_labels",
+        )
+    top_k = given.integer("top_k", None)
+    if top_k is not None and top_k < 1:
+        raise InvalidRequestError(f"top_k is {top_k}; it must be at least 1.", param="top_k")
+    truncates = given.boolean("truncate", False)
+    request = ClassifyRequest(
+        request_id,
+        model,
+        truncate_prompt_tokens=-1 if truncates else None,
+        inputs=inputs,
+        function=cast("ClassFunction | None", given.choice("function_to_apply", None, _FUNCTIONS)),
+    )
+    return ClassificationCall(request, top_k, _unknown(given))
 
 
-def _check_number(name: str, number: int) -> None:
-    if not 1 <= number <= MAX_INPUTS:
-        raise InvalidRequestError(f"{name} has {number} texts; it must have between 1 and {MAX_INPUTS}.", param=name)
+def classification_body(call: ClassificationCall, answer: Classes) -> bytes:
+    """For each input, of a single one too, its classes, the likeliest first."""
+    found: list[list[Prediction]] = predictions(answer, call.top_k)
+    return encode_json(found)
 
 
 def _unknown(given: Fields) -> tuple[str, ...]:

@@ -5,32 +5,26 @@ AgentScope's wrapper for any HTTP API calls the input `inputs`, unless it is tol
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from msgspec import UNSET, Struct, UnsetType
 
 from inglenook.dialects.json_fields import Fields, as_token_id, decode_object, expected
 from inglenook.dialects.openai.answers import encode_json, warnings_body
 from inglenook.dialects.pooling.fields import (
+    check_number,
     one_given,
     read_input_type,
     read_one_boolean,
     read_shared,
     refuse_or_report,
 )
+from inglenook.dialects.pooling.vectors import ENCODING_FORMATS, EncodingFormat, encoded_vector, lists_of_numbers
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import Embeddings, EmbedRequest, Usage
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-MAX_INPUTS = 2048  # as OpenAI has it
-
-EncodingFormat = Literal["float", "base64"]
 _LLAMA_NORMALIZED: Mapping[int, bool] = {-1: False, 2: True}  # its norms of other kinds aren't ours
 
 
@@ -51,8 +45,8 @@ def parse_embedding(body: bytes, request_id: str) -> EmbeddingCall:
 
 def read_embedding(fields: Fields, request_id: str) -> EmbeddingCall:
     name = one_given(fields, "input", "inputs", "content")
-    request = EmbedRequest(inputs=_read_inputs(fields, name), **read_embed_options(fields, request_id))
-    encoding_format = cast(EncodingFormat, fields.choice("encoding_format", "float", ("float", "base64")))
+    request = EmbedRequest(inputs=read_inputs(fields, name), **read_embed_options(fields, request_id))
+    encoding_format = read_encoding_format(fields)
     is_llama_cpp = name == "content"
     if is_llama_cpp and encoding_format == "base64":
         raise UnsupportedParameterError(
@@ -60,6 +54,10 @@ def read_embedding(fields: Fields, request_id: str) -> EmbeddingCall:
             param="encoding_format",
         )
     return EmbeddingCall(request, encoding_format, is_llama_cpp, refuse_or_report(fields.unread()))
+
+
+def read_encoding_format(fields: Fields) -> EncodingFormat:
+    return cast(EncodingFormat, fields.choice("encoding_format", "float", ENCODING_FORMATS))
 
 
 def read_embed_options(fields: Fields, request_id: str) -> dict[str, Any]:
@@ -90,25 +88,20 @@ def _read_normalized(fields: Fields) -> bool | None:
     return _LLAMA_NORMALIZED[norm]
 
 
-def _read_inputs(fields: Fields, name: str) -> tuple[str | tuple[int, ...], ...]:
+def read_inputs(fields: Fields, name: str) -> tuple[str | tuple[int, ...], ...]:
     """A string, a list of token ids, or a list of either."""
     given = fields.get(name)
     if given is None:
         raise InvalidRequestError(
-            "input is missing; it must be a string, a list of token ids, or a list of these.", param="input"
+            f"{name} is missing; it must be a string, a list of token ids, or a list of these.", param=name
         )
     if isinstance(given, str):
         return (given,)
     if not isinstance(given, list):
         raise expected(name, "a string, a list of token ids, or a list of these", given)
-    if not given:
-        raise InvalidRequestError(f"{name} is an empty list; at least one text is needed.", param=name)
-    if not isinstance(given[0], (str, list)):
+    if given and not isinstance(given[0], (str, list)):
         return (_token_ids(name, given),)
-    if len(given) > MAX_INPUTS:
-        raise InvalidRequestError(
-            f"{name} is a list of {len(given)} texts; at most {MAX_INPUTS} are allowed.", param=name
-        )
+    check_number(name, given)
     return tuple(_read_input(f"{name}[{index}]", item) for index, item in enumerate(given))
 
 
@@ -160,9 +153,10 @@ class LlamaEmbedding(Struct):
 def embedding_body(call: EmbeddingCall, model: str, answer: Embeddings, warnings: Sequence[str] = ()) -> bytes:
     """`model` is the name that was asked for; `warnings` go before those of the answer."""
     if call.is_llama_cpp:
-        return encode_json([LlamaEmbedding(index, [row.tolist()]) for index, row in enumerate(answer.vectors)])
+        rows = lists_of_numbers(answer.vectors)
+        return encode_json([LlamaEmbedding(index, [row]) for index, row in enumerate(rows)])
     data = [
-        EmbeddingBody("embedding", index, _encode_vector(row, call.encoding_format))
+        EmbeddingBody("embedding", index, encoded_vector(row, call.encoding_format))
         for index, row in enumerate(answer.vectors)
     ]
     return encode_json(
@@ -172,11 +166,3 @@ def embedding_body(call: EmbeddingCall, model: str, answer: Embeddings, warnings
 
 def pooling_usage(usage: Usage) -> PoolingUsage:
     return PoolingUsage(usage.prompt_tokens, usage.prompt_tokens)
-
-
-def _encode_vector(row: npt.NDArray[np.float32], encoding_format: EncodingFormat) -> list[float] | str:
-    """Both forms hold the same 32 bits: a float32 as a double, written shortest, reads back as it was."""
-    if encoding_format == "base64":
-        return base64.b64encode(row.astype("<f4", copy=False).tobytes()).decode()
-    values: list[float] = row.tolist()
-    return values

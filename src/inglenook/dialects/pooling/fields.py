@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inglenook.dialects.json_fields import Fields, expected
@@ -10,6 +10,8 @@ from inglenook.dialects.openai.fields import asks_for_nothing
 from inglenook.dialects.truncation import Truncation, parse_truncation
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import InputType, TruncationSide
+
+MAX_INPUTS = 2048  # as OpenAI has it
 
 # Accepted, since they can't change an answer of this server.
 WITHOUT_EFFECT = frozenset(
@@ -63,6 +65,8 @@ _INPUT_TYPES: Mapping[str, InputType] = {
     "document": "document",
     "passage": "document",
     "search_document": "document",
+    "classification": "classification",
+    "clustering": "clustering",
 }
 _SIDES: Mapping[str, TruncationSide] = {"left": "left", "right": "right", "Left": "left", "Right": "right"}
 
@@ -97,6 +101,28 @@ def read_one_boolean(fields: Fields, *names: str) -> bool | None:
     if len(set(values.values())) > 1:
         raise InvalidRequestError(f"{' and '.join(values)} contradict each other.", param=next(iter(values)))
     return next(iter(values.values()), None)
+
+
+class NoInputsError(InvalidRequestError):
+    """A list that needs an item has none. Some servers have a status of its own for it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is an empty list; at least one text is needed.", param=name)
+
+
+class TooManyInputsError(InvalidRequestError):
+    """As above."""
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__(f"{name} is a list of {number} texts; at most {MAX_INPUTS} are allowed.", param=name)
+
+
+def check_number(name: str, items: Sequence[Any]) -> None:
+    """Raises NoInputsError or TooManyInputsError."""
+    if not items:
+        raise NoInputsError(name)
+    if len(items) > MAX_INPUTS:
+        raise TooManyInputsError(name, len(items))
 
 
 def refuse_or_report(unread: Mapping[str, Any]) -> tuple[str, ...]:

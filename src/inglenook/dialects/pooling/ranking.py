@@ -12,11 +12,15 @@ from msgspec import UNSET, Struct, UnsetType
 from inglenook.dialects.json_fields import Fields, decode_object, expected
 from inglenook.dialects.openai.answers import encode_json
 from inglenook.dialects.pooling.embeddings import PoolingUsage, pooling_usage
-from inglenook.dialects.pooling.fields import one_given, read_one_boolean, read_shared, refuse_or_report
+from inglenook.dialects.pooling.fields import (
+    check_number,
+    one_given,
+    read_one_boolean,
+    read_shared,
+    refuse_or_report,
+)
 from inglenook.errors import InvalidRequestError
 from inglenook.types import ScoreRequest, Scores
-
-MAX_TEXTS = 2048
 
 # vLLM's names for the two sides of /score.
 SIDES = (("text_1", "text_2"), ("queries", "documents"), ("queries", "items"), ("data_1", "data_2"))
@@ -100,10 +104,10 @@ def read_score(fields: Fields, request_id: str) -> ScoreCall:
 
 def read_score_options(fields: Fields, request_id: str) -> dict[str, Any]:
     """Of a ScoreRequest all but the pairs."""
-    return {**read_shared(fields, request_id), "is_raw": _read_raw(fields)}
+    return {**read_shared(fields, request_id), "is_raw": read_raw(fields)}
 
 
-def _read_raw(fields: Fields) -> bool:
+def read_raw(fields: Fields) -> bool:
     """Text Embeddings Inference's raw_scores, vLLM's use_activation and its older names."""
     is_activated = read_one_boolean(fields, "use_activation", "activation", "softmax")
     is_raw = fields.boolean("raw_scores", None)
@@ -120,10 +124,7 @@ def _read_texts(fields: Fields, name: str) -> tuple[str, ...]:
         given = [given]
     if not isinstance(given, list):
         raise expected(name, "a list of texts", given)
-    if not given:
-        raise InvalidRequestError(f"{name} is an empty list; at least one text is needed.", param=name)
-    if len(given) > MAX_TEXTS:
-        raise InvalidRequestError(f"{name} has {len(given)} texts; at most {MAX_TEXTS} are allowed.", param=name)
+    check_number(name, given)
     return tuple(_read_text(f"{name}[{index}]", item) for index, item in enumerate(given))
 
 

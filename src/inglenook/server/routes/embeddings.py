@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +14,7 @@ from inglenook.dialects.pooling.schemas import embedding_schema
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
 from inglenook.server.paths import named_by_path
-from inglenook.server.respond import awaited, json_response
+from inglenook.server.respond import awaited, encoded, json_response
 from inglenook.server.state import state_of
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
 
@@ -24,7 +25,8 @@ async def embeddings(request: Request) -> Response:
     name = call.request.model or router.resolve("", "embed")  # clients look for the name that they sent
     answer = await awaited(request, router.embed(call.request))
     warnings = unknown_fields_warning(call.unknown_fields)
-    return json_response(embedding_body(call, name, answer, warnings), warning_header(warnings, [answer]))
+    body = await encoded(answer.vectors.size, partial(embedding_body, call, name, answer, warnings))
+    return json_response(body, warning_header(warnings, [answer]))
 
 
 _OPERATION = Operation("Vectors of texts.", (EmbeddingList, list[LlamaEmbedding]), embedding_schema)

@@ -15,14 +15,16 @@ from inglenook.dialects.huggingface.requests import Call, read_generate
 from inglenook.dialects.huggingface.schemas import compat_schema, generate_schema
 from inglenook.dialects.json_fields import Fields, decode_object
 from inglenook.dialects.openai.answers import new_id
+from inglenook.dialects.pooling import tei
+from inglenook.dialects.pooling.fields import MAX_INPUTS
 from inglenook.errors import InvalidRequestError
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
-from inglenook.server.respond import awaited, json_response, stream_response, whole_response
+from inglenook.server.respond import awaited, encoded, json_response, stream_response, whole_response
 from inglenook.server.sse import EVENTS
 from inglenook.server.state import state_of
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
-from inglenook.types import MAX_CHOICES, MAX_STOP_STRINGS, Embeddings, Scores
+from inglenook.types import MAX_CHOICES, MAX_STOP_STRINGS
 
 _PIPELINE = re.compile("/pipeline/[^/]+$")  # behind a model's name: a task, which the model has anyway
 
@@ -34,8 +36,12 @@ async def compat(request: Request) -> Response:
     model: str = request.path_params.get("model_id", "") or fields.string("model", "")
     model = _PIPELINE.sub("", model)
     task = state.router.model(state.router.resolve(model)).task
-    if task == "embed" or huggingface_pooling.is_similarity(fields):
-        return await _pool(request, fields, model)
+    if huggingface_pooling.is_similarity(fields):
+        return await _compare(request, fields, model)
+    if task == "embed":
+        return await _embed(request, fields, model)
+    if task in ("classify", "score"):
+        return await _classify(request, fields, model)
     call = read_generate(fields, new_id("tgi"), model=model, is_compat=True)
     return _stream(request, call) if call.stream else await _whole(request, call, is_list=True)
 
@@ -62,7 +68,7 @@ async def info(request: Request) -> Response:
         state.version,
         max_choices=MAX_CHOICES,
         max_stop_strings=MAX_STOP_STRINGS,
-        max_inputs=huggingface_pooling.MAX_INPUTS,
+        max_inputs=MAX_INPUTS,
     )
     return json_response(body)
 
@@ -90,25 +96,31 @@ def _stream(request: Request, call: Call) -> Response:
     return stream_response(request, deltas, encoder, warnings=unknown_fields_warning(call.unknown_fields))
 
 
-async def _pool(request: Request, fields: Fields, model: str) -> Response:
-    router = state_of(request).router
-    answer: Embeddings | Scores
-    if huggingface_pooling.is_similarity(fields):
-        pairs, unknown = huggingface_pooling.read_similarity(fields, new_id("score"), model=model)
-        answer = await awaited(request, router.score(pairs))
-        body = huggingface_pooling.scores_body(answer)
-    else:
-        texts, unknown = huggingface_pooling.read_embed(fields, new_id("embed"), model=model)
-        answer = await awaited(request, router.embed(texts))
-        body = huggingface_pooling.vectors_body(answer)
-    return json_response(body, warning_header((*unknown_fields_warning(unknown), *answer.warnings), ()))
+async def _embed(request: Request, fields: Fields, model: str) -> Response:
+    texts, unknown = huggingface_pooling.read_embed(fields, new_id("embed"), model=model)
+    answer = await awaited(request, state_of(request).router.embed(texts))
+    body = await encoded(answer.vectors.size, partial(tei.vectors_body, answer))
+    return json_response(body, warning_header(unknown_fields_warning(unknown), [answer]))
+
+
+async def _compare(request: Request, fields: Fields, model: str) -> Response:
+    pairs, unknown = huggingface_pooling.read_similarity(fields, new_id("score"), model=model)
+    answer = await awaited(request, state_of(request).router.score(pairs))
+    return json_response(tei.similarities_body(answer), warning_header(unknown_fields_warning(unknown), [answer]))
+
+
+async def _classify(request: Request, fields: Fields, model: str) -> Response:
+    call = huggingface_pooling.read_classification(fields, new_id("classify"), model=model)
+    answer = await awaited(request, state_of(request).router.classify(call.request))
+    body = huggingface_pooling.classification_body(call, answer)
+    return json_response(body, warning_header(unknown_fields_warning(call.unknown_fields), [answer]))
 
 
 _EVENTS = {EVENTS.content_type: wire.StreamEvent}
 _STATUSES = (405, 422, 424)
 _generate = partial(Operation, statuses=_STATUSES, error=wire.ErrorBody, is_versioned=False)
-_LISTS = (list[wire.Generated], list[list[float]], list[float])  # by the model's task
-_COMPAT = _generate("Generated text, vectors or scores, as a list.", _LISTS, compat_schema, _EVENTS)
+_LISTS = (list[wire.Generated], list[list[float]], list[float], list[list[tei.Prediction]])  # by the model's task
+_COMPAT = _generate("Generated text, vectors, scores or classes, as a list.", _LISTS, compat_schema, _EVENTS)
 ROUTES = [
     ApiRoute("POST", "/", compat, _COMPAT),
     ApiRoute("POST", "/generate", generate, _generate("Generated text.", wire.Generated, generate_schema)),

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from inglenook.dialects.openai.answers import new_id
+from inglenook.dialects.pooling.cohere import CohereError
 from inglenook.dialects.pooling.ranking import (
     RerankBody,
     RerankCall,
@@ -58,6 +59,6 @@ _RERANK = Operation("Documents by how well they answer a query.", (RerankBody, l
 ROUTES = [
     ApiRoute("POST", "/rerank", rerank, _RERANK),
     ApiRoute("POST", "/reranking", rerank, _RERANK, name="reranking"),  # llama.cpp's second name for it
-    ApiRoute("POST", "/v2/rerank", rerank_v2, replace(_RERANK, is_versioned=False)),
+    ApiRoute("POST", "/v2/rerank", rerank_v2, replace(_RERANK, is_versioned=False, error=CohereError)),
     ApiRoute("POST", "/score", score, Operation("How well texts match.", ScoreList, score_schema)),
 ]
