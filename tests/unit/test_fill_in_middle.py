@@ -12,7 +12,7 @@ from fixtures.vocabularies import sentencepiece_metadata
 from inglenook.errors import UnsupportedParameterError
 from inglenook.text.fill_in_middle import find_middle_format
 from inglenook.text.tokenizer import Tokenizer
-from inglenook.types import CompletionRequest, Delta, SamplingParams
+from inglenook.types import CompletionRequest, Delta, SamplingParams, SourceFile
 
 QWEN = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 
@@ -35,9 +35,9 @@ def test_families(names: tuple[str, ...], written: str) -> None:
     tokenizer = byte_tokenizer(names)
     known = find_middle_format(tokenizer)
     assert known is not None
-    prompt = known.prompt("ab", "yz", add_special_tokens=True)
-    assert tokenizer.decode(prompt, skip_special_tokens=False) == written
-    assert known.prompt(tokenizer.encode("ab"), "yz", add_special_tokens=True) == prompt
+    prompt = known.prompt(tokenizer.encode("ab"), "yz", add_special_tokens=True)
+    assert tokenizer.decode(prompt.token_ids, skip_special_tokens=False) == written
+    assert prompt.num_cut == (0, 0, 0)
     assert known.end_ids == {tokenizer.token_id(name) for name in names}
 
 
@@ -60,9 +60,10 @@ def test_the_text_behind_begins_without_a_blank() -> None:
     tokenizer = llama()
     known = find_middle_format(tokenizer)
     assert known is not None
-    prompt = known.prompt("def f(", "return x", add_special_tokens=True)
+    before = tokenizer.encode("def f(", add_special_tokens=False)
+    prompt = known.prompt(before, "return x", add_special_tokens=True).token_ids
     assert prompt[0] == tokenizer.bos_token_id
-    assert known.prompt("def f(", "return x", add_special_tokens=False) == prompt[1:]
+    assert known.prompt(before, "return x", add_special_tokens=False).token_ids == prompt[1:]
     begin = prompt.index(tokenizer.token_id("▁<SUF>") or -1)
     behind = prompt[begin + 1 : -1]
     assert b"".join(map(tokenizer.token_bytes, behind)) == b"return x"
@@ -84,10 +85,75 @@ async def test_an_answer_ends_where_the_middle_does() -> None:
     assert request.prompt_token_ids[0] == byte_tokenizer((*QWEN, "<|fim_pad|>")).token_id("<|fim_prefix|>")
 
 
-@pytest.mark.parametrize("fields", [{"echo": True}, {"truncate_prompt_tokens": 4}])
-async def test_what_does_not_go_together(fields: dict[str, Any]) -> None:
+async def test_what_does_not_go_together() -> None:
     with pytest.raises(UnsupportedParameterError, match="together with"):
-        await answer(byte_tokenizer((*QWEN, "<|fim_pad|>")), **fields)
+        await answer(byte_tokenizer((*QWEN, "<|fim_pad|>")), echo=True)
+
+
+FILES = (SourceFile("a.py", "A"), SourceFile("b.py", "B"))
+
+
+@pytest.mark.parametrize(
+    ("names", "written"),
+    [
+        (
+            (*QWEN, "<|repo_name|>", "<|file_sep|>"),
+            "<|repo_name|>myproject\n<|file_sep|>a.py\nA<|file_sep|>b.py\nB<|file_sep|>filename\n",
+        ),
+        (
+            (*QWEN, "<|file_separator|>"),
+            "<|file_separator|>a.py\nA<|file_separator|>b.py\nB<|file_separator|>filename\n",
+        ),
+        (QWEN, "\n\n--- snippet ---\n\nA\n\n--- snippet ---\n\nB"),
+    ],
+    ids=["qwen", "codegemma", "without marks"],
+)
+def test_other_files_come_before_all(names: tuple[str, ...], written: str) -> None:
+    tokenizer = byte_tokenizer(names)
+    known = find_middle_format(tokenizer)
+    assert known is not None
+    prompt = known.prompt(tokenizer.encode("ab"), "yz", files=FILES, add_special_tokens=True)
+    text = tokenizer.decode(prompt.token_ids, skip_special_tokens=False)
+    assert text == written + "<|fim_prefix|>ab<|fim_suffix|>yz<|fim_middle|>"
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "file", "written", "num_cut"),
+    [
+        (19, "", "<P>abcdefgh<S>stuvwxyz<M>", (0, 0, 0)),
+        (18, "", "<P>abcdefgh<S>stuvwxy<M>", (0, 0, 1)),
+        (7, "", "<P>fgh<S>s<M>", (0, 5, 7)),
+        (3, "", "<P><S><M>", (0, 8, 8)),
+        (1, "", "<P><S><M>", (0, 8, 8)),
+        (22, "a file", "ile<P>abcdefgh<S>stuvwxyz<M>", (22, 0, 0)),
+        (11, "a file", "<P>cdefgh<S>st<M>", (25, 2, 6)),
+    ],
+)
+def test_what_is_too_long_is_cut_far_from_the_middle(
+    max_tokens: int, file: str, written: str, num_cut: tuple[int, int, int]
+) -> None:
+    tokenizer = byte_tokenizer(QWEN)
+    known = find_middle_format(tokenizer)
+    assert known is not None
+    prompt = known.prompt(
+        tokenizer.encode("abcdefgh"),
+        "stuvwxyz",
+        files=(SourceFile("f", file),) if file else (),
+        add_special_tokens=True,
+        max_tokens=max_tokens,
+    )
+    text = tokenizer.decode(prompt.token_ids, skip_special_tokens=False)
+    for name, short in zip(QWEN, ("<P>", "<S>", "<M>"), strict=True):
+        text = text.replace(name, short)
+    assert (text, prompt.num_cut) == (written, num_cut)
+
+
+async def test_a_cut_is_told() -> None:
+    deltas, request = await answer(byte_tokenizer((*QWEN, "<|fim_pad|>")), truncate_prompt_tokens=4)
+    assert len(request.prompt_token_ids) == 4
+    assert deltas[0].warnings == (
+        "Of what surrounds the middle, tokens were cut off: 1 at the beginning, 2 at the end",
+    )
 
 
 async def test_a_model_that_cannot() -> None:

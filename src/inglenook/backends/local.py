@@ -59,6 +59,7 @@ class LocalBackend:
         settings: ModelSettings = ModelSettings(),  # noqa: B008
         vocab_size: int | None = None,  # of the logits; None: the tokenizer's
         max_requests: int = 1,
+        max_running: int = 1,
         details: ModelDetails = ModelDetails(),  # noqa: B008
     ) -> None:
         self.engine = engine
@@ -74,9 +75,19 @@ class LocalBackend:
             sampling=generation.sampling,
             is_thinking=self.preparer.formats.reasoning is not None,
             fills_middle=self.preparer.fills_middle,
+            special_tokens=tokenizer.special_tokens,
         )
         self._cards = [
-            ModelCard(name, created, max_model_len, root, max_requests=max_requests, details=details) for name in names
+            ModelCard(
+                name,
+                created,
+                max_model_len,
+                root,
+                max_requests=max_requests,
+                max_running=max_running,
+                details=details,
+            )
+            for name in names
         ]
 
     def models(self) -> list[ModelCard]:
@@ -237,7 +248,11 @@ def load_local_backend(
         settings=model,
         vocab_size=loaded.config.vocab_size,
         max_requests=engine.max_num_seqs + engine.max_queue,
-        details=describe(files.path, loaded.checkpoint, loaded.config),
+        max_running=engine.max_num_seqs,
+        details=replace(
+            describe(files.path, loaded.checkpoint, loaded.config),
+            is_drafted=engine.speculative_config.method != "none",
+        ),
     )
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
-from inglenook.backends.bad_words import banned_tokens
+from inglenook.backends.bad_words import banned_tokens, with_text_bias
 from inglenook.backends.choices import samples
 from inglenook.backends.echo import echoed_message
 from inglenook.backends.formats import AnswerForm, Formats
 from inglenook.backends.generation_config import GenerationConfig
-from inglenook.backends.rendering import rendered_ids, rendered_prompts, rendered_text
-from inglenook.backends.truncation import truncated
+from inglenook.backends.rendering import prompt_ids, rendered_ids, rendered_prompts, rendered_text
+from inglenook.backends.truncation import middle_warning, prompt_length, truncated
 from inglenook.config import ModelSettings
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import ContextLengthError, InvalidRequestError, UnsupportedParameterError
@@ -22,7 +22,7 @@ from inglenook.text.fill_in_middle import MiddleFormat, find_middle_format
 from inglenook.text.normalize import RenderedChat, render_chat
 from inglenook.text.reasoning_options import template_kwargs
 from inglenook.text.tokenizer import Tokenizer
-from inglenook.types import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest, RenderedPrompt
+from inglenook.types import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest, Prompt, RenderedPrompt
 
 if TYPE_CHECKING:
     from inglenook.backends.answer_guides import AnswerGuides
@@ -86,7 +86,7 @@ class Preparer:
             form = self.formats.completion_form(request)
             if needs_guide(request):
                 form = replace(form, start_guide=self._guides.for_completion(request))
-            prompts = [self._prompt_ids(prompt, request) for prompt in request.prompts]
+            prompts, warnings = self._prompts(request)
         whole = prompts
         prompts, cut = self._truncated(request, prompts)
         warnings += cut
@@ -103,7 +103,7 @@ class Preparer:
         for prompt in prompts:
             engine_request, warning = self._engine_request(request, prompt)
             warnings += (warning,) if warning and warning not in warnings else ()
-            if isinstance(request, CompletionRequest) and request.suffix:
+            if isinstance(request, CompletionRequest) and request.suffix is not None:
                 ends = engine_request.eos_token_ids | self._middle_format().end_ids
                 engine_request = replace(engine_request, eos_token_ids=ends)
             engine_request = replace(engine_request, start_guide=form.start_guide)
@@ -125,8 +125,9 @@ class Preparer:
                 with_tokens=with_tokens,
             )
             return [prompt]
-        if request.suffix:
-            return [rendered_ids(self._tokenizer, self._prompt_ids(prompt, request)) for prompt in request.prompts]
+        if request.suffix is not None:
+            prompts, warnings = self._prompts(request)
+            return [replace(rendered_ids(self._tokenizer, prompt), warnings=warnings) for prompt in prompts]
         return rendered_prompts(self._tokenizer, request, with_tokens=with_tokens)
 
     def _rendered_as_truncated(self, request: GenerateRequest, prompt: RenderedPrompt) -> RenderedPrompt:
@@ -209,24 +210,38 @@ class Preparer:
         """Tokens of a prompt and its answer together."""
         return min(self._max_model_len, request.max_total_tokens or self._max_model_len)
 
-    def _prompt_ids(self, prompt: str | tuple[int, ...], request: CompletionRequest) -> list[int]:
-        if request.suffix:
-            token_ids = self._middle_format().prompt(
-                prompt, request.suffix, add_special_tokens=request.add_special_tokens
-            )
-        elif isinstance(prompt, str):
-            token_ids = self._tokenizer.encode(prompt, add_special_tokens=request.add_special_tokens)
+    def _prompts(self, request: CompletionRequest) -> tuple[list[list[int]], tuple[str, ...]]:
+        """The token ids of each; warnings where what surrounds a middle was cut."""
+        adds = request.add_special_tokens
+        warnings: tuple[str, ...] = ()
+        if request.suffix is None:
+            prompts = [prompt_ids(self._tokenizer, prompt, add_special_tokens=adds) for prompt in request.prompts]
         else:
-            token_ids = list(prompt)
-        if not token_ids:
+            length = prompt_length(request, self._context_of(request))
+            known = self._middle_format()
+            around = [
+                known.prompt(
+                    prompt_ids(self._tokenizer, prompt, add_special_tokens=False),
+                    request.suffix,
+                    files=request.files,
+                    add_special_tokens=adds,
+                    max_tokens=length,
+                )
+                for prompt in request.prompts
+            ]
+            prompts = [prompt.token_ids for prompt in around]
+            warnings = tuple(dict.fromkeys(middle_warning(prompt) for prompt in around if any(prompt.num_cut)))
+        if not all(prompts):
             raise InvalidRequestError(
                 "The prompt is empty, and this model has no token that begins a text; send at least one character.",
                 param="prompt",
             )
-        return token_ids
+        return prompts, warnings
 
-    def _prompt_text(self, prompt: str | tuple[int, ...]) -> str:
-        return prompt if isinstance(prompt, str) else self._tokenizer.decode(prompt)
+    def _prompt_text(self, prompt: Prompt) -> str:
+        if isinstance(prompt, str):
+            return prompt
+        return self._tokenizer.decode(prompt_ids(self._tokenizer, prompt, add_special_tokens=False))
 
     def _engine_request(self, request: GenerateRequest, prompt: list[int]) -> tuple[EngineRequest, str | None]:
         """The request with max_tokens made concrete: an upper bound, capped at the room that the prompt leaves."""
@@ -254,7 +269,12 @@ class Preparer:
         if sampling.max_tokens is not None and sampling.max_tokens > room:
             warning = f"max_tokens is {sampling.max_tokens}, but the context leaves room for {room}, so it was capped"
         max_tokens = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
-        sampling = replace(sampling, max_tokens=max_tokens, min_tokens=min(sampling.min_tokens, max_tokens))
+        sampling = replace(
+            sampling,
+            max_tokens=max_tokens,
+            min_tokens=min(sampling.min_tokens, max_tokens),
+            logit_bias=with_text_bias(self._tokenizer, sampling),
+        )
         engine_request = EngineRequest(
             request.request_id,
             tuple(prompt),
@@ -280,6 +300,5 @@ def needs_guide(request: ChatRequest | CompletionRequest) -> bool:
 def _check_completion(request: CompletionRequest) -> None:
     if not request.prompts:
         raise InvalidRequestError("prompt is empty; at least one prompt is needed.", param="prompt")
-    if request.suffix and (request.echo or request.truncate_prompt_tokens is not None):
-        other = "echo" if request.echo else "truncate_prompt_tokens"
-        raise UnsupportedParameterError(f"suffix isn't supported together with {other}. Leave one out.", param="suffix")
+    if request.suffix is not None and request.echo:
+        raise UnsupportedParameterError("suffix isn't supported together with echo. Leave one out.", param="suffix")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inglenook.errors import ContextLengthError, InvalidRequestError
+from inglenook.text.fill_in_middle import MiddlePrompt
 from inglenook.types import GenerateRequest
 
 _PARAM = "truncate_prompt_tokens"
@@ -15,7 +16,7 @@ def truncated(
     prompts: Sequence[list[int]], request: GenerateRequest, max_model_len: int, bos_token_id: int | None
 ) -> tuple[list[list[int]], tuple[str, ...]]:
     """A token that begins every text of a model stays, whatever is cut. Raises InvalidRequestError."""
-    length = _length(request, max_model_len)
+    length = prompt_length(request, max_model_len)
     if length is None:
         return list(prompts), ()
     results, warnings = [], []
@@ -30,7 +31,14 @@ def truncated(
     return results, tuple(dict.fromkeys(warnings))
 
 
-def _length(request: GenerateRequest, max_model_len: int) -> int | None:
+def middle_warning(prompt: MiddlePrompt) -> str:
+    files, before, behind = prompt.num_cut
+    cut = [(files, "of the other files"), (before, "at the beginning"), (behind, "at the end")]
+    return "Of what surrounds the middle, tokens were cut off: " + ", ".join(f"{n} {where}" for n, where in cut if n)
+
+
+def prompt_length(request: GenerateRequest, max_model_len: int) -> int | None:
+    """To how many tokens prompts are to be cut; None where they aren't. Raises InvalidRequestError."""
     wanted = request.truncate_prompt_tokens
     if wanted is None:
         return None

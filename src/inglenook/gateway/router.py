@@ -144,6 +144,11 @@ class Router:
         """Requests that are being answered."""
         return sum(served.stats.num_running for served in self.served)
 
+    def num_computed(self, model: str) -> int:
+        """Requests for a model's back end that are being computed; those that wait for their turn aren't."""
+        served = self._by_model[self.resolve(model)]
+        return int(served.backend.stats().gauges.get("num_requests_running", served.stats.num_running))
+
     def is_healthy(self) -> bool:
         return self.is_accepting and bool(self.served) and not self.failed()
 

@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from inglenook.dialects.anthropic import answers as anthropic
 from inglenook.dialects.huggingface import answers as huggingface
+from inglenook.dialects.llama_cpp import answers as llama_cpp
 from inglenook.dialects.ollama import answers as ollama
 from inglenook.dialects.openai.answers import error_body
 from inglenook.dialects.pooling import cohere, tei
@@ -35,6 +36,7 @@ _SHAPES: Mapping[str, ErrorShape] = {
     **dict.fromkeys(("generate", "generate_stream", "info", "pipeline"), huggingface.error_shape),
     **dict.fromkeys(("embed", "embed_all", "predict", "similarity"), tei.error_shape),
     "v2": cohere.error_shape,
+    **dict.fromkeys(("completion", "infill", "props", "slots", "lora-adapters"), llama_cpp.error_shape),
     "messages": anthropic.error_body,
     "api": ollama.error_body,
 }

@@ -28,7 +28,14 @@ from inglenook.types.pooling import (
     TextPair,
     TruncationSide,
 )
-from inglenook.types.requests import MAX_CHOICES, ChatRequest, CompletionRequest, GenerateRequest
+from inglenook.types.requests import (
+    MAX_CHOICES,
+    ChatRequest,
+    CompletionRequest,
+    GenerateRequest,
+    Prompt,
+    SourceFile,
+)
 from inglenook.types.sampling import (
     MAX_LOGPROBS,
     MAX_PATTERN_SIZE,
@@ -62,6 +69,7 @@ __all__ = [
     "ModelCard",
     "ModelDetails",
     "PoolingRequest",
+    "Prompt",
     "PromptToken",
     "ReasoningOptions",
     "RenderedPrompt",
@@ -69,6 +77,7 @@ __all__ = [
     "SamplingParams",
     "ScoreRequest",
     "Scores",
+    "SourceFile",
     "Task",
     "TextPair",
     "Timings",

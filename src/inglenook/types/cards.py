@@ -37,6 +37,8 @@ class ModelDetails:
     sampling: Mapping[str, float] = field(default_factory=dict)
     is_thinking: bool = False
     fills_middle: bool = False
+    is_drafted: bool = False  # tokens are guessed ahead, and checked together
+    special_tokens: Mapping[str, str] = field(default_factory=dict)  # bos_token, eos_token, ... where there are any
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class ModelCard:
     task: Task = "generate"
     max_requests: int = 1  # at a time, those that wait included
     details: ModelDetails = field(default=ModelDetails(), compare=False)
+    max_running: int = 1  # of the requests, at most
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,16 @@ from inglenook.types.sampling import SamplingParams
 
 MAX_CHOICES = 128
 
+Prompt = str | tuple[int | str, ...]  # text; or token ids, between which texts may stand
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """Of the code around a place: what a model is shown of another file."""
+
+    name: str
+    text: str
+
 
 @dataclass(frozen=True)
 class GenerateRequest:
@@ -60,13 +70,15 @@ class ChatRequest(GenerateRequest):
 
 @dataclass(frozen=True)
 class CompletionRequest(GenerateRequest):
-    """Each prompt is text or token ids. Choice index = prompt index * num_choices + sample.
+    """Choice index = prompt index * num_choices + sample.
 
-    With `best_of`, so many answers are made to each prompt, and the num_choices likeliest of them given.
+    With `best_of`, so many answers are made to each prompt, and the num_choices likeliest of them given. `suffix` is
+    what is to stand behind the answer; with it, `files` come before all else.
     """
 
-    prompts: tuple[str | tuple[int, ...], ...] = ()
+    prompts: tuple[Prompt, ...] = ()
     echo: bool = False
     best_of: int | None = None
     add_special_tokens: bool = True
-    suffix: str | None = None  # what is to stand behind the answer
+    suffix: str | None = None
+    files: tuple[SourceFile, ...] = ()

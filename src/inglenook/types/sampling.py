@@ -56,6 +56,7 @@ class SamplingParams:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] = field(default_factory=dict)
+    text_bias: Mapping[str, float] = field(default_factory=dict)  # the same for every token of a text
     allowed_token_ids: tuple[int, ...] | None = None  # None: all
     bad_words: tuple[str, ...] = ()  # texts that the answer may not come to hold
     seed: int | None = None  # None: drawn for each request
@@ -116,6 +117,8 @@ class SamplingParams:
             raise InvalidRequestError("A text of bad_words is empty; leave it out.", param="bad_words")
         for token_id, bias in self.logit_bias.items():
             _check_range(f"logit_bias[{token_id}]", bias, -100.0, 100.0, param="logit_bias")
+        for text, bias in self.text_bias.items():
+            _check_range(f"logit_bias[{text[:40]!r}]", bias, -100.0, 100.0, param="logit_bias")
 
 
 def _check_range(

@@ -25,6 +25,15 @@ def parse_constraint(fields: Fields) -> Constraint | None:
     return given[0] if given else None
 
 
+def parse_grammar_or_schema(fields: Fields) -> Constraint | None:
+    """llama.cpp's own two fields, of which the grammar counts where both are given; {} is any JSON."""
+    grammar = _grammar(fields, "grammar")
+    schema = fields.get("json_schema")
+    if grammar is not None or schema is None or schema == "":
+        return grammar
+    return Constraint("json_schema", read_schema("json_schema", schema), "json_schema")
+
+
 def parse_repair(fields: Fields) -> dict[str, Any]:
     """Our own fields: mend what the model writes, knowing the keys that it should have."""
     keys = fields.strings("repair_keys")

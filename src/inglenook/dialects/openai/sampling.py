@@ -17,7 +17,7 @@ def extra_sampling(fields: Fields) -> dict[str, Any]:
         "allowed_token_ids": _allowed_token_ids(fields),
         "bad_words": fields.strings("bad_words"),
         "repetition_detection": parse_repetition_detection(fields),
-        "max_generation_s": _max_generation_s(fields),
+        "max_generation_s": read_max_generation_s(fields),
         "prompt_logprobs": _prompt_logprobs(fields),
     }
 
@@ -74,7 +74,7 @@ def read_best_of(fields: Fields, num_choices: int) -> int | None:
     return best_of if best_of > num_choices else None
 
 
-def _max_generation_s(fields: Fields) -> float | None:
+def read_max_generation_s(fields: Fields) -> float | None:
     """llama.cpp's field; there, too, 0 and less mean no limit."""
     milliseconds = fields.integer("t_max_predict_ms", 0)
     return milliseconds / 1000 if milliseconds > 0 else None

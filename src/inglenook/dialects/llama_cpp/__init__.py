@@ -1,0 +1,1 @@
+"""The llama.cpp server's own routes: completion, infill, props and slots."""
