@@ -233,6 +233,21 @@ async def test_choices(tmp_path: Path, choice: Any, allowed: set[str]) -> None:
             await served.error(tools=[F, G], tool_choice=choice, status=500)  # the guide forbids it
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"type": "function", "function": {"name": "f"}}, {"type": "function", "name": "f"}),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [{"function": {"name": "f"}}]}},
+            {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]},
+        ),
+    ],
+)
+async def test_choices_as_chats_have_them(tmp_path: Path, given: Any, told: Any) -> None:
+    response = await serve_responses(tmp_path, call("f", x=1)).create(tools=[F, G], tool_choice=given)
+    assert response["tool_choice"] == told
+
+
 async def test_no_choice(tmp_path: Path) -> None:
     response = await serve_responses(tmp_path, call("f", x=1)).create(tools=[F], tool_choice="none")
     assert response["output"][0]["type"] == "message"
@@ -246,6 +261,13 @@ async def test_custom_tools(tmp_path: Path) -> None:
     output = {"type": "custom_tool_call_output", "call_id": made["call_id"], "output": "hi"}
     await served.create([output], previous_response_id=told[-1]["response"]["id"])
     assert f"tool: hi ({made['call_id']})" in served.prompt()
+    sent = {key: value for key, value in made.items() if key not in ("id", "status")}
+    response = await served.create([sent, output])
+    listed = (await served.http.get(f"/responses/{response['id']}/input_items")).json()["data"]
+    assert sorted((item["type"], item["status"]) for item in listed) == [
+        ("custom_tool_call", "completed"),
+        ("custom_tool_call_output", "completed"),
+    ]
     pattern = {"type": "grammar", "syntax": "regex", "definition": "a+|b"}
     await served.error(tools=[{"type": "custom", "name": "c", "format": pattern}], tool_choice="required", status=500)
     served.engine.texts = [call("c", input="aa")]

@@ -16,14 +16,15 @@ from starlette.routing import Route
 
 from fixtures import shape_check
 
-HEAD = {"id": "x", "created": 1, "model": "m"}
+HEAD = {"id": "x", "created": 1, "model": "m", "system_fingerprint": "f"}
 MESSAGE = {"role": "assistant", "content": "Hi", "refusal": None}
-CHOICE = {"index": 0, "message": MESSAGE, "logprobs": None, "finish_reason": "stop"}
-WHOLE = {**HEAD, "object": "chat.completion", "choices": [CHOICE]}
+CHOICE = {"index": 0, "message": MESSAGE, "logprobs": None, "finish_reason": "stop", "stop_reason": None}
+USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+WHOLE = {**HEAD, "object": "chat.completion", "choices": [CHOICE], "usage": USAGE}
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **fields: Any) -> dict[str, Any]:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
     return {**HEAD, "object": "chat.completion.chunk", "choices": [choice], **fields}
 
 

@@ -48,9 +48,22 @@ async def test_anthropic_thinking() -> None:
         ("thinking", "Let me see."),
         ("text", "Blue."),
     ]
+    counted = {"thinking_tokens": len("\nLet me see.\n") + 2}  # a token a byte, and the marks
+    assert whole["usage"]["output_tokens_details"] == streamed["usage"]["output_tokens_details"] == counted
     again = [*QUESTION, {"role": "assistant", "content": whole["content"]}, {"role": "user", "content": "Why?"}]
     await one.http.post("/messages", json={**body, "messages": again})
     assert "<think>\nLet me see.\n</think>\nBlue." in prompt_of(one)
+
+
+async def test_tokens_of_thinking_in_chats() -> None:
+    one = served(THOUGHTS, THOUGHTS, "Blue.")
+    counted = {"reasoning_tokens": len("\nLet me see.\n") + 2}
+    whole = (await one.http.post("/chat/completions", json=ASKED)).json()
+    assert whole["usage"]["completion_tokens_details"] == counted
+    streamed = {**ASKED, "stream": True, "stream_options": {"include_usage": True}}
+    last = (await one.http.post("/chat/completions", json=streamed)).text.split("\n\n")[-3]
+    assert json.loads(last.removeprefix("data: "))["usage"]["completion_tokens_details"] == counted
+    assert "completion_tokens_details" not in (await one.http.post("/chat/completions", json=ASKED)).json()["usage"]
 
 
 async def test_anthropic_without_thinking() -> None:

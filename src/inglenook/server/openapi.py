@@ -26,6 +26,8 @@ def openapi_document(routes: Iterable[BaseRoute], *, version: str) -> dict[str, 
     types = {id(t): t for route in described for t in _types(route.operation)}
     schemas, components = msgspec.json.schema_components(list(types.values()), ref_template=_REFERENCE)
     by_type = dict(zip(types, schemas, strict=True))
+    for component in components.values():
+        _require_defaults(component)
 
     def schema_of(answer: Any) -> dict[str, Any]:
         if isinstance(answer, tuple):
@@ -43,6 +45,14 @@ def openapi_document(routes: Iterable[BaseRoute], *, version: str) -> dict[str, 
         "components": {"schemas": components, "securitySchemes": _SECURITY},
         "security": [{}, {"bearer": []}, {"x-api-key": []}],
     }
+
+
+def _require_defaults(schema: dict[str, Any]) -> None:
+    """What has a default need not be given to make a struct, but is always written: only UNSET is left out."""
+    properties = schema.get("properties", {})
+    always = [name for name, value in properties.items() if "default" in value or name in schema.get("required", ())]
+    if always:
+        schema["required"] = always
 
 
 _DESCRIPTION = (

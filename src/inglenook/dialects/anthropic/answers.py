@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from inglenook.dialects.anthropic import wire
 from inglenook.dialects.anthropic.fields import NO_THREADS
@@ -27,7 +28,7 @@ from inglenook.types import AnsweredPrompt, Delta, ModelCard, ToolCallDelta, Usa
 
 _MAX_MESSAGE_CHARS = 2000
 _OVERLOADED = 529
-_ERROR_TYPES: tuple[tuple[type[InglenookError], str], ...] = (
+_ERROR_TYPES: tuple[tuple[type[InglenookError], wire.ErrorType], ...] = (
     (AuthenticationError, "authentication_error"),
     (NotFoundError, "not_found_error"),
     (PayloadTooLargeError, "request_too_large"),
@@ -67,7 +68,7 @@ def _error(error: InglenookError, request_id: str) -> bytes:
     message = error.message
     if len(message) > _MAX_MESSAGE_CHARS:
         message = message[: _MAX_MESSAGE_CHARS - 3] + "..."
-    kind = "invalid_request_error" if error.status < 500 else "api_error"
+    kind: wire.ErrorType = "invalid_request_error" if error.status < 500 else "api_error"
     kind = next((name for of, name in _ERROR_TYPES if isinstance(error, of)), kind)
     detail = wire.ErrorDetail(kind, message)
     if error.code == NO_THREADS:
@@ -116,7 +117,7 @@ class _Piece:
 def _shown(delta: Delta, head: AnswerHead) -> Delta:
     if head.max_tokens:
         return delta
-    usage = None if delta.usage is None else replace(delta.usage, completion_tokens=0)
+    usage = None if delta.usage is None else replace(delta.usage, completion_tokens=0, reasoning_tokens=0)
     return Delta(finish_reason=delta.finish_reason and "length", usage=usage, prompt=delta.prompt)
 
 
@@ -134,7 +135,7 @@ def _signature(thinking: str) -> str:
     return hashlib.sha256(thinking.encode(errors="replace")).hexdigest()
 
 
-def _stop(delta: Delta, usage: Usage, max_tokens: int) -> tuple[str, str | None]:
+def _stop(delta: Delta, usage: Usage, max_tokens: int) -> tuple[wire.StopReason, str | None]:
     """The stop reason, and the stop sequence that was met."""
     if delta.finish_reason == "tool_calls":
         return "tool_use", None
@@ -146,12 +147,10 @@ def _stop(delta: Delta, usage: Usage, max_tokens: int) -> tuple[str, str | None]
     return "end_turn", None
 
 
-def _usage(usage: Usage, *, has_tier: bool) -> wire.UsageBody:
+def _usage(usage: Usage) -> tuple[int, int, int, int, wire.OutputTokensDetails | UnsetType]:
     fresh = usage.prompt_tokens - usage.cached_tokens
-    body = wire.UsageBody(fresh, 0, usage.cached_tokens, usage.completion_tokens)
-    if has_tier:
-        body.service_tier = "standard"
-    return body
+    details = wire.OutputTokensDetails(usage.reasoning_tokens) if usage.reasoning_tokens else UNSET
+    return fresh, 0, usage.cached_tokens, usage.completion_tokens, details
 
 
 # --- whole messages -------------------------------------------------------------------------------
@@ -170,7 +169,7 @@ def message_body(head: AnswerHead, deltas: Iterable[Delta]) -> bytes:
     content = [_block(pieces, head) for _, pieces in blocks]
     reason, sequence = _stop(last, usage, head.max_tokens)
     return _encode(
-        wire.MessageBody(head.id, "assistant", head.model, content, reason, sequence, _usage(usage, has_tier=True))
+        wire.MessageBody(head.id, "assistant", head.model, content, reason, sequence, wire.UsageBody(*_usage(usage)))
     )
 
 
@@ -214,7 +213,7 @@ class MessageStream:
             usage = delta.usage or Usage()
             reason, sequence = _stop(delta, usage, self._head.max_tokens)
             events += self._close()
-            events.append(wire.MessageDelta(wire.StopDelta(reason, sequence), _usage(usage, has_tier=False)))
+            events.append(wire.MessageDelta(wire.StopDelta(reason, sequence), wire.DeltaUsage(*_usage(usage))))
         return [_named(event) for event in events]
 
     def end(self) -> list[tuple[bytes, bytes]]:
@@ -226,7 +225,7 @@ class MessageStream:
     def _start(self, prompt: AnsweredPrompt | None) -> wire.MessageStart:
         usage = Usage() if prompt is None else Usage(len(prompt.token_ids), 0, prompt.num_cached_tokens)
         head = self._head
-        message = wire.MessageBody(head.id, "assistant", head.model, [], None, None, _usage(usage, has_tier=True))
+        message = wire.BegunMessage(head.id, "assistant", head.model, [], None, None, wire.UsageBody(*_usage(usage)))
         return wire.MessageStart(message)
 
     def _begin(self, piece: _Piece) -> wire.BlockStart:

@@ -9,14 +9,34 @@ from msgspec import UNSET, Struct, UnsetType
 # --- shared ---------------------------------------------------------------------------------------
 
 
-class UsageBody(Struct):
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]
+ErrorType = Literal[
+    "invalid_request_error",
+    "authentication_error",
+    "not_found_error",
+    "request_too_large",
+    "rate_limit_error",
+    "api_error",
+    "overloaded_error",
+]
+
+
+class OutputTokensDetails(Struct):
+    thinking_tokens: int
+
+
+class DeltaUsage(Struct):
     """`input_tokens` are those that no cache supplied, as Anthropic counts them; the sum of the first three is all."""
 
     input_tokens: int
     cache_creation_input_tokens: int
     cache_read_input_tokens: int
     output_tokens: int
-    service_tier: Literal["standard"] | UnsetType = UNSET
+    output_tokens_details: OutputTokensDetails | UnsetType = UNSET  # where the model has thought
+
+
+class UsageBody(DeltaUsage):
+    service_tier: Literal["standard"] = "standard"
 
 
 class TextBlock(Struct, tag_field="type", tag="text"):
@@ -42,8 +62,20 @@ class MessageBody(Struct, tag_field="type", tag="message"):
     role: Literal["assistant"]
     model: str
     content: list[ContentBlock]
-    stop_reason: str | None
+    stop_reason: StopReason
     stop_sequence: str | None
+    usage: UsageBody
+
+
+class BegunMessage(Struct, tag_field="type", tag="message"):
+    """Of a stream's first event."""
+
+    id: str
+    role: Literal["assistant"]
+    model: str
+    content: list[ContentBlock]
+    stop_reason: None
+    stop_sequence: None
     usage: UsageBody
 
 
@@ -72,7 +104,7 @@ class ErrorCause(Struct):
 
 
 class ErrorDetail(Struct):
-    type: str
+    type: ErrorType
     message: str
     details: ErrorCause | UnsetType = UNSET
 
@@ -86,7 +118,7 @@ class ErrorBody(Struct, tag_field="type", tag="error"):
 
 
 class MessageStart(Struct, tag_field="type", tag="message_start"):
-    message: MessageBody
+    message: BegunMessage
 
 
 class BlockStart(Struct, tag_field="type", tag="content_block_start"):
@@ -123,17 +155,17 @@ class BlockStop(Struct, tag_field="type", tag="content_block_stop"):
 
 
 class StopDelta(Struct):
-    stop_reason: str
+    stop_reason: StopReason
     stop_sequence: str | None
 
 
 class MessageDelta(Struct, tag_field="type", tag="message_delta"):
     delta: StopDelta
-    usage: UsageBody
+    usage: DeltaUsage
 
 
 class MessageStop(Struct, tag_field="type", tag="message_stop"):
     pass
 
 
-EVENTS = (MessageStart, BlockStart, BlockDelta, BlockStop, MessageDelta, MessageStop, ErrorBody)
+EVENTS = (MessageStart, BlockStart, BlockDelta, BlockStop, MessageDelta, MessageStop)

@@ -47,7 +47,7 @@ class AnswerHead:
     num_choices: int = 1  # of each prompt
 
     @property
-    def service_tier(self) -> str | UnsetType:
+    def service_tier(self) -> wire.ServiceTier | UnsetType:
         return "default" if self.wanted.service_tier else UNSET
 
 
@@ -63,6 +63,10 @@ class Choice:
     prompt: AnsweredPrompt = AnsweredPrompt(())
     finish_reason: FinishReason | None = None
     stop_reason: str | int | None = None
+
+    def ending(self) -> FinishReason:
+        assert self.finish_reason is not None, "a choice without an end"
+        return self.finish_reason
 
 
 def new_id(prefix: str) -> str:
@@ -109,7 +113,7 @@ def completion_body(head: AnswerHead, deltas: Iterable[Delta]) -> bytes:
                     index,
                     "".join(choice.texts),
                     _completion_logprobs(choice.logprobs, 0, wanted) if wanted.logprobs else None,
-                    choice.finish_reason,
+                    _finish_reason(choice.ending()),
                     choice.stop_reason,
                     *prompt_fields(choice.prompt, wanted),
                     choice.token_ids if wanted.token_ids else UNSET,
@@ -161,7 +165,7 @@ def gather(deltas: Iterable[Delta]) -> Gathered:
 class Stream:
     """What the streams of both routes share: all but what a delta becomes. Warnings come with the first chunk."""
 
-    _body: type[wire.ChatChunk] | type[wire.Completion]  # of a chunk: the two begin and end with the same fields
+    _body: type[wire.ChatChunk] | type[wire.CompletionChunk]  # of a chunk: the two begin with the same fields
     _object: Any
 
     def __init__(self, head: AnswerHead) -> None:
@@ -210,7 +214,7 @@ class Stream:
 class CompletionStream(Stream):
     """Chunks of one answer on the older route: one for each delta that says something."""
 
-    _body = wire.Completion
+    _body = wire.CompletionChunk
     _object = "text_completion"
 
     def __init__(self, head: AnswerHead) -> None:
@@ -222,7 +226,7 @@ class CompletionStream(Stream):
         token_ids = (*delta.token_ids, *delta.hidden_ids) if self._wanted.token_ids else ()
         if not (delta.text or delta.logprobs or delta.finish_reason or token_ids):
             return []
-        choice = wire.CompletionChoice(delta.index, delta.text, None, delta.finish_reason)
+        choice = wire.CompletionPiece(delta.index, delta.text)
         if delta.prompt is not None:
             choice.prompt_token_ids, choice.prompt_text = prompt_fields(delta.prompt, self._wanted)
         if self._wanted.token_ids:
@@ -232,7 +236,7 @@ class CompletionStream(Stream):
             choice.logprobs = _completion_logprobs(delta.logprobs, offset, self._wanted)
             self._text_offsets[delta.index] = offset + sum(len(token.text) for token in delta.logprobs)
         if delta.finish_reason is not None:
-            choice.stop_reason = delta.stop_reason
+            choice.finish_reason, choice.stop_reason = _finish_reason(delta.finish_reason), delta.stop_reason
         return [encode_json(self._chunk(choice, self._counted.num_generated, delta.timings))]
 
 
@@ -260,6 +264,10 @@ def token_text(token: TokenLogprob, wanted: Wanted) -> str:
 
 def finite(logprob: float) -> float:
     return logprob if math.isfinite(logprob) else _MIN_LOGPROB
+
+
+def _finish_reason(reason: FinishReason) -> wire.CompletionFinish:
+    return "length" if reason == "length" else "stop"
 
 
 def _completion_logprobs(tokens: Sequence[TokenLogprob], offset: int, wanted: Wanted) -> wire.CompletionLogprobs:

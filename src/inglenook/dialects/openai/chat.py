@@ -45,7 +45,7 @@ def chat_body(head: AnswerHead, deltas: Iterable[Delta], *, call_form: CallForm 
                     index,
                     _message(choice, call_form),
                     wire.ChatLogprobs(logprobs_body(choice.logprobs, wanted)) if wanted.logprobs else None,
-                    _finish_reason(choice.finish_reason, call_form),
+                    _finish_reason(choice.ending(), call_form),
                     choice.stop_reason,
                     choice.token_ids if wanted.token_ids else UNSET,
                 )
@@ -144,11 +144,11 @@ class ChatStream(Stream):
             if self._call_form.is_legacy and call.index > 0:
                 continue  # there is room for one
             if call.name is not None:
-                yield self._call(call, wire.FunctionBody(call.name, ""))
+                yield self._call(call, wire.FunctionPiece(call.name, ""))
             if call.arguments:
-                yield self._call(ToolCallDelta(call.index), wire.FunctionBody(arguments=call.arguments))
+                yield self._call(ToolCallDelta(call.index), wire.FunctionPiece(arguments=call.arguments))
 
-    def _call(self, call: ToolCallDelta, function: wire.FunctionBody) -> wire.ChatDelta:
+    def _call(self, call: ToolCallDelta, function: wire.FunctionPiece) -> wire.ChatDelta:
         if self._call_form.is_legacy:
             return wire.ChatDelta(function_call=function)
         if call.id is None:
@@ -159,7 +159,7 @@ class ChatStream(Stream):
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _finish_reason(reason: FinishReason | None, call_form: CallForm) -> str | None:
+def _finish_reason(reason: FinishReason, call_form: CallForm) -> wire.ChatFinish:
     return call_form.finish_reason if reason == "tool_calls" else reason
 
 

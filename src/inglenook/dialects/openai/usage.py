@@ -41,6 +41,8 @@ def usage_body(usage: Usage, *, has_details: bool = True) -> wire.UsageBody:
     body = wire.UsageBody(usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens + usage.completion_tokens)
     if has_details:
         body.prompt_tokens_details = wire.PromptTokensDetails(usage.cached_tokens)
+    if has_details and usage.reasoning_tokens:
+        body.completion_tokens_details = wire.CompletionTokensDetails(usage.reasoning_tokens)
     return body
 
 

@@ -11,9 +11,15 @@ from inglenook.types import Task
 
 # --- shared ---------------------------------------------------------------------------------------
 
+ServiceTier = Literal["default"]
+
 
 class PromptTokensDetails(Struct):
     cached_tokens: int
+
+
+class CompletionTokensDetails(Struct):
+    reasoning_tokens: int
 
 
 class UsageBody(Struct):
@@ -21,6 +27,7 @@ class UsageBody(Struct):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails | UnsetType = UNSET
+    completion_tokens_details: CompletionTokensDetails | UnsetType = UNSET  # where the model has thought
 
 
 class TimingsBody(Struct):
@@ -84,8 +91,16 @@ class ChatLogprobs(Struct):
     refusal: None = None
 
 
+ChatFinish = Literal["stop", "length", "tool_calls", "function_call"]
+
+
 class FunctionBody(Struct):
-    """In a stream, the first piece has the name, the others have none."""
+    name: str
+    arguments: str
+
+
+class FunctionPiece(Struct):
+    """Of a stream: the first piece has the name, the others have none."""
 
     name: str | UnsetType = UNSET
     arguments: str | UnsetType = UNSET
@@ -101,7 +116,7 @@ class ToolCallChunk(Struct):
     index: int
     id: str | UnsetType = UNSET
     type: Literal["function"] | UnsetType = UNSET
-    function: FunctionBody | UnsetType = UNSET
+    function: FunctionPiece | UnsetType = UNSET
 
 
 class ChatMessage(Struct):
@@ -120,7 +135,7 @@ class ChatChoice(Struct):
     index: int
     message: ChatMessage
     logprobs: ChatLogprobs | None
-    finish_reason: str | None
+    finish_reason: ChatFinish
     stop_reason: str | int | None
     token_ids: Sequence[int] | UnsetType = UNSET
 
@@ -142,7 +157,7 @@ class ChatCompletion(Struct):
     system_fingerprint: str
     choices: list[ChatChoice]
     usage: UsageBody
-    service_tier: str | UnsetType = UNSET
+    service_tier: ServiceTier | UnsetType = UNSET
     warnings: list[str] | UnsetType = UNSET
     prompt_token_ids: Sequence[int] | UnsetType = UNSET
     prompt_text: str | UnsetType = UNSET
@@ -156,14 +171,14 @@ class ChatDelta(Struct):
     reasoning_content: str | UnsetType = UNSET
     reasoning: str | UnsetType = UNSET
     tool_calls: list[ToolCallChunk] | UnsetType = UNSET
-    function_call: FunctionBody | UnsetType = UNSET
+    function_call: FunctionPiece | UnsetType = UNSET
 
 
 class ChatChunkChoice(Struct):
     index: int
     delta: ChatDelta
     logprobs: ChatLogprobs | None = None
-    finish_reason: str | None = None
+    finish_reason: ChatFinish | None = None
     stop_reason: str | int | UnsetType | None = UNSET
     token_ids: Sequence[int] | UnsetType = UNSET
 
@@ -176,7 +191,7 @@ class ChatChunk(Struct):
     system_fingerprint: str
     choices: list[ChatChunkChoice]
     usage: UsageBody | UnsetType | None = UNSET
-    service_tier: str | UnsetType = UNSET
+    service_tier: ServiceTier | UnsetType = UNSET
     warnings: list[str] | UnsetType = UNSET
     timings: TimingsBody | UnsetType = UNSET
     prompt_token_ids: Sequence[int] | UnsetType = UNSET
@@ -184,6 +199,9 @@ class ChatChunk(Struct):
 
 
 # --- completions ----------------------------------------------------------------------------------
+
+
+CompletionFinish = Literal["stop", "length"]
 
 
 class CompletionLogprobs(Struct):
@@ -196,9 +214,9 @@ class CompletionLogprobs(Struct):
 class CompletionChoice(Struct):
     index: int
     text: str
-    logprobs: CompletionLogprobs | None = None
-    finish_reason: str | None = None
-    stop_reason: str | int | UnsetType | None = UNSET
+    logprobs: CompletionLogprobs | None
+    finish_reason: CompletionFinish
+    stop_reason: str | int | None
     prompt_token_ids: Sequence[int] | UnsetType = UNSET
     prompt_text: str | UnsetType = UNSET
     token_ids: Sequence[int] | UnsetType = UNSET
@@ -206,15 +224,37 @@ class CompletionChoice(Struct):
 
 
 class Completion(Struct):
-    """A whole answer, or a chunk of one: the two have the same shape on this route."""
-
     id: str
     object: Literal["text_completion"]
     created: int
     model: str
     system_fingerprint: str
     choices: list[CompletionChoice]
+    usage: UsageBody
+    service_tier: ServiceTier | UnsetType = UNSET
+    warnings: list[str] | UnsetType = UNSET
+    timings: TimingsBody | UnsetType = UNSET
+
+
+class CompletionPiece(Struct):
+    index: int
+    text: str
+    logprobs: CompletionLogprobs | None = None
+    finish_reason: CompletionFinish | None = None
+    stop_reason: str | int | UnsetType | None = UNSET
+    prompt_token_ids: Sequence[int] | UnsetType = UNSET
+    prompt_text: str | UnsetType = UNSET
+    token_ids: Sequence[int] | UnsetType = UNSET
+
+
+class CompletionChunk(Struct):
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[CompletionPiece]
     usage: UsageBody | UnsetType | None = UNSET
-    service_tier: str | UnsetType = UNSET
+    service_tier: ServiceTier | UnsetType = UNSET
     warnings: list[str] | UnsetType = UNSET
     timings: TimingsBody | UnsetType = UNSET

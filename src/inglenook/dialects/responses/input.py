@@ -94,6 +94,7 @@ def _custom_tool_call(where: str, fields: Fields) -> Item:
         "call_id": _required(fields, "call_id"),
         "name": _required(fields, "name"),
         "input": _text(fields, "input"),
+        "status": _status(fields),
     }
 
 

@@ -118,7 +118,7 @@ class OpenCustomCall(OpenCall):
     """Its text is inside the arguments, so it is told when they are complete."""
 
     def begin(self) -> Told:
-        return [self._added(wire.CustomToolCall(self.id, self._call_id, self._name, ""))]
+        return [self._added(wire.CustomToolCall(self.id, self._call_id, self._name, "", "in_progress"))]
 
     def add(self, arguments: str) -> Told:
         self._pieces.append(arguments)
@@ -126,7 +126,7 @@ class OpenCustomCall(OpenCall):
 
     def finish(self, status: wire.ItemStatus) -> tuple[wire.OutputItem, Told]:
         text = _input_text("".join(self._pieces))
-        item = wire.CustomToolCall(self.id, self._call_id, self._name, text)
+        item = wire.CustomToolCall(self.id, self._call_id, self._name, text, status)
         delta = events.InputDelta(item_id=self.id, output_index=self.index, delta=text)
         done = events.InputDone(item_id=self.id, output_index=self.index, input=text)
         return item, [*([delta] if text else []), done, self._done(item)]

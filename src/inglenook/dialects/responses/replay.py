@@ -29,7 +29,7 @@ def replayed(body: bytes) -> list[events.Event]:
         usage=UNSET,
         warnings=UNSET,
     )
-    custom = frozenset(tool["name"] for tool in response.tools if tool["type"] == "custom")
+    custom = frozenset(tool.name for tool in response.tools if isinstance(tool, wire.CustomTool))
     seals = any(isinstance(item, wire.ReasoningItem) and item.encrypted_content for item in response.output)
     stream = ResponseEvents(ResponseWriter(begun, custom=custom, seals_thinking=seals))
     told = [event for delta in _deltas(response) for event in stream.encode(delta)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from msgspec import UNSET
 
@@ -221,7 +221,7 @@ def _at_least_one(fields: Fields, key: str) -> int | None:
     return value
 
 
-def _text(fields: Fields) -> tuple[dict[str, Any], Constraint | None]:
+def _text(fields: Fields) -> tuple[wire.TextConfig, Constraint | None]:
     """What the answer repeats of it, and what it is held to."""
     text = Fields(fields.object("text"), "text.")
     verbosity = text.choice("verbosity", None, ("low", "medium", "high"))
@@ -229,31 +229,39 @@ def _text(fields: Fields) -> tuple[dict[str, Any], Constraint | None]:
         raise UnsupportedParameterError("text.verbosity isn't supported; leave it out.", param="text.verbosity")
     given = Fields(text.object("format"), "text.format.")
     kind = given.choice("type", "text", ("text", "json_object", "json_schema"))
-    answered: dict[str, Any] = {"type": kind}
-    constraint = None
+    if kind == "text":
+        return wire.TextConfig(wire.PlainFormat()), None
     if kind == "json_object":
-        constraint = Constraint("json_object", None, "text.format")
-    elif kind == "json_schema":
-        where = "text.format.schema"
-        schema = given.get("schema")
-        if schema is None:
-            raise InvalidRequestError(f"{where} is missing.", param=where)
-        constraint = Constraint("json_schema", read_schema(where, schema), where)
-        answered["name"] = given.string("name", "answer")
-        if given.get("description") is not None:
-            answered["description"] = given.string("description", "")
-        answered |= {"schema": constraint.value, "strict": given.boolean("strict", None)}
-    return {"format": answered, "verbosity": verbosity or "medium"}, constraint
+        return wire.TextConfig(wire.JsonFormat()), Constraint("json_object", None, "text.format")
+    where = "text.format.schema"
+    schema = given.get("schema")
+    if schema is None:
+        raise InvalidRequestError(f"{where} is missing.", param=where)
+    constraint = Constraint("json_schema", read_schema(where, schema), where)
+    answered = wire.SchemaFormat(
+        name=given.string("name", "answer"),
+        description=given.string("description", UNSET),
+        schema=_as_object(constraint.value),
+        strict=given.boolean("strict", None),
+    )
+    return wire.TextConfig(answered), constraint
 
 
-def _reasoning(fields: Fields) -> tuple[dict[str, str | None], tuple[str, ...]]:
+def _as_object(schema: dict[str, Any] | bool) -> dict[str, Any]:
+    """true and false as OpenAI's type of a schema can have them."""
+    if isinstance(schema, dict):
+        return schema
+    return {} if schema else {"not": {}}
+
+
+def _reasoning(fields: Fields) -> tuple[wire.Reasoning, tuple[str, ...]]:
     given = Fields(fields.object("reasoning"), "reasoning.")
     kinds = ("auto", "concise", "detailed")
     summary = given.choice("summary", given.choice("generate_summary", None, kinds), kinds)
     warnings: tuple[str, ...] = ()
     if summary is not None:
         warnings = ("reasoning.summary: this server writes no summaries; the thinking itself is in the answer.",)
-    return {"effort": given.string("effort", None), "summary": None}, warnings
+    return wire.Reasoning(cast(wire.Effort | None, given.choice("effort", None, get_args(wire.Effort)))), warnings
 
 
 def _stream_options(fields: Fields, *, is_streamed: bool) -> tuple[str, ...]:

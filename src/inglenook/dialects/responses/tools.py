@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import UNSET
+
 from inglenook.dialects.json_fields import Fields, check_depth, expected
 from inglenook.dialects.openai.tools import (
     allowed_choice,
@@ -19,6 +21,7 @@ from inglenook.dialects.openai.tools import (
     tool_list,
     tool_parameters,
 )
+from inglenook.dialects.responses import wire
 from inglenook.dialects.responses.messages import INPUT_KEY
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import Tool, ToolUse
@@ -32,8 +35,8 @@ class ResponseTools:
 
     use: ToolUse
     custom: frozenset[str]
-    definitions: list[dict[str, Any]]
-    choice: str | dict[str, Any]
+    definitions: list[wire.FunctionTool | wire.CustomTool]
+    choice: wire.ToolChoice
 
 
 def parse_tools(fields: Fields) -> ResponseTools:
@@ -44,13 +47,15 @@ def parse_tools(fields: Fields) -> ResponseTools:
     tools = tuple(tool for tool, _ in read)
     definitions = [definition for _, definition in read]
     check_distinct("tools", tools)
-    custom = frozenset(tool["name"] for tool in definitions if tool["type"] == "custom")
-    choice = fields.get("tool_choice")
-    use = _tool_use(choice, tools, is_parallel)
-    return ResponseTools(use, custom, definitions, choice or "auto")
+    custom = frozenset(tool.name for tool in definitions if isinstance(tool, wire.CustomTool))
+    use, choice = _tool_use(fields.get("tool_choice"), tools, custom, is_parallel)
+    return ResponseTools(use, custom, definitions, choice)
 
 
-def _tool_use(choice: Any, tools: tuple[Tool, ...], is_parallel: bool) -> ToolUse:
+def _tool_use(
+    choice: Any, tools: tuple[Tool, ...], custom: frozenset[str], is_parallel: bool
+) -> tuple[ToolUse, wire.ToolChoice]:
+    """What it asks for, in whichever form, and the form of responses."""
     if isinstance(choice, dict) and choice.get("type") not in _CHOICES:
         kind = str(choice.get("type"))[:40]
         raise UnsupportedParameterError(
@@ -60,20 +65,26 @@ def _tool_use(choice: Any, tools: tuple[Tool, ...], is_parallel: bool) -> ToolUs
     named = named_choice({**choice, "type": "function"} if _is_custom(choice) else choice)
     if named is not None:
         check_known("tool_choice", [named], tools)
-        return ToolUse(tools, "required", frozenset((named,)), is_parallel=False)
+        answered = wire.CustomChoice(named) if _is_custom(choice) else wire.FunctionChoice(named)
+        return ToolUse(tools, "required", frozenset((named,)), is_parallel=False), answered
     mode, allowed = allowed_choice(choice)
     if allowed is not None:
         check_known("tool_choice", sorted(allowed), tools)
     if mode == "required" and not tools:
         raise InvalidRequestError("tool_choice asks for a call, but there are no tools.", param="tool_choice")
-    return ToolUse(tools, mode, allowed, is_parallel)
+    use = ToolUse(tools, mode, allowed, is_parallel)
+    if allowed is None:
+        return use, mode
+    assert mode != "none"
+    kinds = {name: "custom" if name in custom else "function" for name in sorted(allowed)}
+    return use, wire.AllowedChoice(mode, [{"type": kind, "name": name} for name, kind in kinds.items()])
 
 
 def _is_custom(choice: Any) -> bool:
     return isinstance(choice, dict) and choice.get("type") == "custom"
 
 
-def _tool(where: str, value: Any) -> tuple[Tool, dict[str, Any]]:
+def _tool(where: str, value: Any) -> tuple[Tool, wire.FunctionTool | wire.CustomTool]:
     if not isinstance(value, dict):
         raise expected(where, "an object with type and name", value)
     check_depth(where, value)
@@ -90,18 +101,16 @@ def _tool(where: str, value: Any) -> tuple[Tool, dict[str, Any]]:
     name = fields.required_string("name")
     check_tool_name(where, name)
     description = fields.string("description", "")
-    definition: dict[str, Any] = {"type": kind, "name": name}
-    if description:
-        definition["description"] = description
     if kind == "custom":
         parameters, text_format = _text_format(where, fields)
         shown = {"name": name, "description": description, "parameters": parameters}
         param = f"{where}.format.definition"
-        return Tool(name, _shown(shown), description, parameters, param=param), {**definition, "format": text_format}
+        custom = wire.CustomTool(name=name, description=description or UNSET, format=text_format)
+        return Tool(name, _shown(shown), description, parameters, param=param), custom
     strict = fields.boolean("strict", None)
     given = fields.get("parameters")
     parameters = tool_parameters(fields.name("parameters"), given)
-    definition |= {"parameters": given, "strict": strict}
+    definition = wire.FunctionTool(name=name, description=description or UNSET, parameters=given, strict=strict)
     shown = {
         key: fields.get(key) for key in ("name", "description", "parameters", "strict") if fields.get(key) is not None
     }
@@ -114,12 +123,12 @@ def _shown(function: dict[str, Any]) -> Mapping[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _text_format(where: str, fields: Fields) -> tuple[Mapping[str, Any], dict[str, Any]]:
+def _text_format(where: str, fields: Fields) -> tuple[Mapping[str, Any], wire.TextInput | wire.GrammarInput]:
     """The parameters that a custom tool has for the model, and the format of its text."""
     given = Fields(fields.object("format"), f"{where}.format.")
     kind = given.choice("type", "text", ("text", "grammar"))
     text: dict[str, Any] = {"type": "string"}
-    text_format: dict[str, Any] = {"type": kind}
+    text_format: wire.TextInput | wire.GrammarInput = wire.TextInput()
     if kind == "grammar":
         syntax = given.choice("syntax", "", ("lark", "regex"))
         if syntax != "regex":
@@ -129,7 +138,7 @@ def _text_format(where: str, fields: Fields) -> tuple[Mapping[str, Any], dict[st
             )
         definition = given.required_string("definition")
         text["pattern"] = f"^(?:{definition})$"
-        text_format |= {"syntax": syntax, "definition": definition}
+        text_format = wire.GrammarInput(definition)
     parameters = {
         "type": "object",
         "properties": {INPUT_KEY: text},

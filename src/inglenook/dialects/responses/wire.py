@@ -5,15 +5,16 @@ Keys are in OpenAI's order. UNSET keys are left out; None is written as null, wh
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from inglenook.dialects.openai.wire import ChatTokenLogprob
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 Truncation = Literal["auto", "disabled"]
 Status = Literal["completed", "failed", "in_progress", "cancelled", "incomplete"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -22,7 +23,7 @@ ErrorCode = Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
 class OutputText(Struct, tag_field="type", tag="output_text"):
     text: str
     logprobs: list[ChatTokenLogprob]
-    annotations: list[Any] = []
+    annotations: Annotated[list[Any], Meta(max_length=0)] = []
 
 
 class ReasoningText(Struct, tag_field="type", tag="reasoning_text"):
@@ -64,9 +65,77 @@ class CustomToolCall(Struct, tag_field="type", tag="custom_tool_call"):
     call_id: str
     name: str
     input: str
+    status: ItemStatus
 
 
 OutputItem = OutputMessage | ReasoningItem | FunctionCall | CustomToolCall
+
+# --- what an answer repeats of its request ----------------------------------------------------------
+
+
+class FunctionTool(Struct, kw_only=True, tag_field="type", tag="function"):
+    name: str
+    description: str | UnsetType = UNSET
+    parameters: dict[str, Any] | None
+    strict: bool | None
+
+
+class TextInput(Struct, tag_field="type", tag="text"):
+    pass
+
+
+class GrammarInput(Struct, tag_field="type", tag="grammar"):
+    definition: str
+    syntax: Literal["regex"] = "regex"
+
+
+class CustomTool(Struct, kw_only=True, tag_field="type", tag="custom"):
+    name: str
+    description: str | UnsetType = UNSET
+    format: TextInput | GrammarInput
+
+
+class FunctionChoice(Struct, tag_field="type", tag="function"):
+    name: str
+
+
+class CustomChoice(Struct, tag_field="type", tag="custom"):
+    name: str
+
+
+class AllowedChoice(Struct, tag_field="type", tag="allowed_tools"):
+    mode: Literal["auto", "required"]
+    tools: list[dict[str, Any]]
+
+
+ToolMode = Literal["none", "auto", "required"]
+ToolChoice = ToolMode | FunctionChoice | CustomChoice | AllowedChoice
+
+
+class PlainFormat(Struct, tag_field="type", tag="text"):
+    pass
+
+
+class JsonFormat(Struct, tag_field="type", tag="json_object"):
+    pass
+
+
+class SchemaFormat(Struct, kw_only=True, tag_field="type", tag="json_schema"):
+    name: str
+    description: str | UnsetType = UNSET
+    schema: dict[str, Any]
+    strict: bool | None
+
+
+class TextConfig(Struct):
+    format: PlainFormat | JsonFormat | SchemaFormat
+    verbosity: Literal["medium"] = "medium"
+
+
+class Reasoning(Struct):
+    effort: Effort | None
+    summary: None = None
+
 
 # --- the answer -----------------------------------------------------------------------------------
 
@@ -118,14 +187,14 @@ class Response(Struct, kw_only=True):
     parallel_tool_calls: bool
     previous_response_id: str | None
     prompt_cache_key: str | None
-    reasoning: dict[str, str | None]
+    reasoning: Reasoning
     safety_identifier: str | None
     service_tier: Literal["default"] = "default"
     store: bool
     temperature: float | None
-    text: dict[str, Any]
-    tool_choice: str | dict[str, Any]
-    tools: list[dict[str, Any]]
+    text: TextConfig
+    tool_choice: ToolChoice
+    tools: list[FunctionTool | CustomTool]
     top_logprobs: int
     top_p: float | None
     truncation: Truncation

@@ -102,6 +102,6 @@ ROUTES = [
         "POST",
         "/completions",
         completions,
-        Operation("Continue prompts.", wire.Completion, completion_schema, {EVENTS.content_type: wire.Completion}),
+        Operation("Continue prompts.", wire.Completion, completion_schema, {EVENTS.content_type: wire.CompletionChunk}),
     ),
 ]
