@@ -8,13 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inglenook.llm import LLM, Completion
+    from inglenook.llm import LLM, Classification, Completion
     from inglenook.types import SamplingParams
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "Completion", "SamplingParams", "__version__"]
+__all__ = ["LLM", "Classification", "Completion", "SamplingParams", "__version__"]
 
-_HOMES = {"LLM": "inglenook.llm", "Completion": "inglenook.llm", "SamplingParams": "inglenook.types"}
+_HOMES = {
+    "LLM": "inglenook.llm",
+    "Classification": "inglenook.llm",
+    "Completion": "inglenook.llm",
+    "SamplingParams": "inglenook.types",
+}
 
 
 def __getattr__(name: str) -> Any:

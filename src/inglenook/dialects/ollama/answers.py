@@ -13,6 +13,7 @@ import msgspec
 from inglenook.dialects.arguments import arguments_object
 from inglenook.dialects.ollama import wire
 from inglenook.dialects.openai.answers import finite
+from inglenook.dialects.pooling.vectors import lists_of_numbers
 from inglenook.errors import InglenookError
 from inglenook.types import Delta, Embeddings, Timings, TokenLogprob, ToolCall, ToolCallDelta, Usage, joined_calls
 
@@ -164,7 +165,7 @@ def loaded_body(model: str, *, is_chat: bool, is_unload: bool) -> bytes:
 
 def embed_body(model: str, embeddings: Embeddings | None, start_ns: int) -> bytes:
     """None: nothing was asked for but the model."""
-    vectors = [] if embeddings is None else embeddings.vectors.tolist()
+    vectors = [] if embeddings is None else lists_of_numbers(embeddings.vectors)
     num_tokens = 0 if embeddings is None else embeddings.usage.prompt_tokens
     return encode_json(wire.EmbedAnswer(model, vectors, clock_ns() - start_ns, 0, num_tokens))
 

@@ -40,6 +40,8 @@ class CohereCall:
 
 def read_cohere(fields: Fields, request_id: str, version: Literal["1", "2"]) -> CohereCall:
     """Raises InvalidRequestError, naming the field. What is too long is cut, unless `truncate` is NONE."""
+    if "images" in fields.names():
+        raise UnsupportedParameterError("images: this server embeds texts. Leave it out.", param="images")
     is_default = fields.get("truncate") is None
     max_tokens = fields.integer("max_tokens", None)
     fields.also("dimensions", "output_dimension")

@@ -26,7 +26,7 @@ from inglenook.errors import ModelNotFoundError
 from inglenook.gateway.router import Router
 from inglenook.server.api_route import ApiRoute, Operation
 from inglenook.server.body import read_body
-from inglenook.server.respond import awaited, json_response, stream_response, whole_response
+from inglenook.server.respond import awaited, encoded, json_response, stream_response, whole_response
 from inglenook.server.sse import Event, Framing
 from inglenook.server.state import state_of
 from inglenook.server.warning_header import unknown_fields_warning, warning_header
@@ -103,7 +103,8 @@ async def ollama_embed(request: Request) -> Response:
     start_ns = ollama.clock_ns()
     call = parse_embed(await read_body(request), new_id("ollama"))
     embeddings = await _embeddings(request, call)
-    body = ollama.embed_body(call.model, embeddings, start_ns)
+    num_numbers = 0 if embeddings is None else embeddings.vectors.size
+    body = await encoded(num_numbers, partial(ollama.embed_body, call.model, embeddings, start_ns))
     return json_response(body, _embed_headers(call, embeddings))
 
 
