@@ -19,6 +19,7 @@ WITHOUT_EFFECT = frozenset(
         "safety_identifier",
         "prompt_cache_key",
         "prompt_cache_retention",
+        "prompt_cache_options",
         "cache_prompt",
         "id_slot",
         "session_id",
@@ -43,11 +44,13 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "audio": (),
     "prediction": (),
     "web_search_options": (),
+    "moderation": (),
     "prompt_embeds": (),
     "input_ids": (),
     "media_io_kwargs": (),
     "mm_processor_kwargs": (),
     # how the prompt is made
+    "tool_prompt": (),
     "suffix": (),
     # sampling
     "best_of": (1,),

@@ -43,6 +43,7 @@ REFUSED: Mapping[str, str] = {
     "prompt": "Prompt templates are kept by OpenAI; send instructions and input.",
     "context_management": "Use truncation.",
     "moderation": "Leave it out.",
+    "personality": "Say in instructions how to answer.",
     # chat's names
     "messages": "Use input.",
     "max_tokens": "Use max_output_tokens.",
@@ -67,7 +68,7 @@ REFUSED: Mapping[str, str] = {
     "continue_final_message": "A response is a turn of its own.",
 }
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {"n": (1,), "n_predict": (-1,), "n_probs": (0,)}
-WITHOUT_EFFECT = ("prompt_cache_options", "access_programs", "image")
+WITHOUT_EFFECT = ("prompt_cache_options", "prompt_cache_retention", "access_programs", "image")
 
 # What the parser of chats finds in place of these fields.
 _CHAT_INSTEAD: Mapping[str, Any] = {
