@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inglenook.engine.budget import FIRST_PROMPT_TOKENS, MAX_STRETCH, QUIET_EVERY, StepBudget
@@ -78,6 +80,13 @@ def run(machine: Machine, num_decodes: int, prompts: list[int], most: int, seed:
     return steps, num_steps
 
 
+# On these the first chunk seemed to cost nothing: its four tokens were less than the noise of the quiet step.
+NOISY = Machine(0.1, 1e-5, token=3e-3, token_per_position=1e-6, chunk_per_position=3e-8, noise=0.2, outliers=0.005)
+INTERRUPTED = Machine(0.1, 5e-4, token=5e-3, token_per_position=1e-6, chunk_per_position=0.0, noise=0.05, outliers=0.03)
+
+
+@example(NOISY, 1, [3077, 2588, 2588], 2)
+@example(INTERRUPTED, 1, [4000, 2270, 4000], 42)
 @given(machines, st.integers(1, 40), st.lists(st.integers(1, 4000), min_size=1, max_size=4), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
 def test_streams_keep_their_pace_and_prompts_advance(
@@ -87,8 +96,8 @@ def test_streams_keep_their_pace_and_prompts_advance(
     # Quiet steps are few, and each step in between computes something.
     assert num_steps - len(steps) <= 12 + num_steps // 4 if num_steps < 40 else 12 + num_steps // (QUIET_EVERY // 2)
     # A single token may take longer than is allowed: then one is what there is.
-    too_long = [s for s in steps[10:] if s.count > 1 and s.stretch > 1.35 * MAX_STRETCH]
-    assert len(too_long) <= 3 * len(prompts) + 0.04 * len(steps)
+    too_long = [s for s in steps[1:] if s.count > 1 and s.stretch > 1.35 * MAX_STRETCH]
+    assert len(too_long) <= 4 + 0.04 * len(steps)
 
 
 @given(machines, st.integers(1, 40), st.integers(0, 99))
@@ -126,6 +135,32 @@ def test_prefill_alone_is_a_first_guess_only() -> None:
     assert budget.tokens_within(0.010, 5) == 20
     budget.observe(0, 100, 50, 0.1)
     assert budget.tokens_within(0.010, 5) == 20
+
+
+def test_chunks_grow_by_steps_while_their_cost_is_not_seen() -> None:
+    budget = StepBudget()
+    budget.observe(4, 0, 0, 0.010)
+    counts = [budget.tokens_within(0.008, 0)]
+    for _ in range(3):
+        budget.observe(4, counts[-1], 0, 0.010)
+        counts.append(budget.tokens_within(0.008, 0))
+    assert [b / a for a, b in itertools.pairwise(counts)] == pytest.approx([4] * 3, rel=0.1)
+
+
+def test_a_step_with_prompts_bounds_one_without() -> None:
+    budget = StepBudget()
+    budget.observe(4, 0, 0, 0.050)  # interrupted
+    budget.observe(4, 10, 5, 0.010)
+    assert budget.prompt_seconds(4) == pytest.approx((MAX_STRETCH - 1) * 0.010)
+
+
+def test_an_interrupted_step_is_forgotten_by_the_next() -> None:
+    budget = StepBudget()
+    budget.observe(4, 0, 0, 0.010)
+    budget.observe(4, 4, 2, 1.0)
+    assert budget.tokens_within(0.008, 2) == 0
+    budget.observe(4, 4, 2, 0.0104)
+    assert budget.tokens_within(0.008, 2) >= 10
 
 
 def test_one_interrupted_step_changes_little() -> None:

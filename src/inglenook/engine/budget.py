@@ -10,7 +10,7 @@ from collections import deque
 
 MAX_STRETCH = 1.8  # a step with prompt tokens aims at this many times the time of one without
 FIRST_PROMPT_TOKENS = 4  # beside decodes, while nothing is known of what a token takes
-LEAST_TOKEN_SECONDS = 1e-9
+DOUBT = 0.2  # of a quiet step's time: what prompt tokens add below that isn't told from what the system does besides
 NUM_QUIET_STEPS = 3  # the shortest of the last ones counts: what the system does besides only adds time
 QUIET_EVERY = 24  # steps: while prompts keep coming, one goes without, so that its time stays known
 QUIET_EVERY_AT_FIRST = 4
@@ -60,18 +60,24 @@ class StepBudget:
         known = self._quiet.get(_roughly(num_decodes))
         if known is None:
             return
-        token_seconds = (seconds - min(known)) / num_prompt_tokens
-        if self._token is not None and self._has_mixed:
-            self._token.observe(token_seconds, mean_position)
-        else:
-            self._token = _TokenSeconds(max(token_seconds, LEAST_TOKEN_SECONDS), mean_position)
+        if seconds < min(known):
+            known.append(seconds)  # without the prompt tokens it would have taken no longer
+        # While the tokens are too few to be seen, they may take what is in doubt: so their number grows by steps.
+        doubt = DOUBT * min(known)
+        added = seconds - min(known)
+        if self._token is None or not self._has_mixed:
+            self._token = _TokenSeconds(max(added, doubt) / num_prompt_tokens, mean_position)
             self._has_mixed = True
+        elif added > doubt or num_prompt_tokens * self._token.at(mean_position) > doubt:
+            most = (added + doubt) / num_prompt_tokens
+            self._token.observe(max(added, doubt) / num_prompt_tokens, most, mean_position)
 
 
 class _TokenSeconds:
     """Seconds of a prompt token as a line over its position: a level that follows at once, a slope that follows slowly.
 
-    A single observation moves the level by a limited factor: a step that the system interrupted isn't believed.
+    A single observation raises the level by a limited factor: a step that the system interrupted isn't believed. What
+    is surely not exceeded brings it down at once.
     """
 
     def __init__(self, seconds: float, position: float) -> None:
@@ -87,11 +93,12 @@ class _TokenSeconds:
     def at(self, position: float) -> float:
         return max(self._level + self._slope * (position - self._position), self._level / 4)
 
-    def observe(self, seconds: float, position: float) -> None:
+    def observe(self, seconds: float, most: float, position: float) -> None:
+        """A token took about `seconds`, and surely no more than `most`."""
         self._num_observed += 1
         expected = self.at(position)
         seconds = min(max(seconds, expected / 2), expected * 2)
-        self._level = expected + (seconds - expected) * max(0.3, 1 / self._num_observed)
+        self._level = min(most, expected + (seconds - expected) * max(0.3, 1 / self._num_observed))
         self._position = position
         self._learn_slope(seconds, position)
 
