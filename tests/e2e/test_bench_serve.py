@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.interruptible import interruptible
 from fixtures.server_process import Server
 
 COMMAND = [sys.executable, "-m", "inglenook", "bench", "serve"]
@@ -44,9 +45,10 @@ def test_a_running_server(server: Server) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_nothing_running(default_model: str, number: int) -> None:
     arguments = [default_model, "--streams", "2", "--tokens", "800", "--runs", "100"]
-    running = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    with interruptible():
+        running = subprocess.Popen(
+            [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
     assert running.stdout is not None
     assert running.stdout.readline()
     time.sleep(0.5)

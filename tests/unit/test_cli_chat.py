@@ -17,6 +17,7 @@ from contextlib import suppress
 import pytest
 
 from fixtures.chat_server import ChatServer, event, serve_chat
+from fixtures.interruptible import interruptible
 from inglenook.cli.main import run
 
 
@@ -147,11 +148,9 @@ def test_no_server(capsys: pytest.CaptureFixture[str], url: str, status: int) ->
 # --- in a terminal --------------------------------------------------------------------------------------
 
 
-# `python -m inglenook`, after taking standard input as its terminal, so that Ctrl-C reaches it, also when the
-# tests themselves run where a shell ignores it (in the background).
+# `python -m inglenook`, after taking standard input as its terminal, so that Ctrl-C reaches it.
 IN_OWN_TERMINAL = (
-    "import fcntl, runpy, signal, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "import fcntl, runpy, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     "runpy.run_module('inglenook', run_name='__main__', alter_sys=True)"
 )
 
@@ -172,9 +171,10 @@ class Terminal:
         self.seen = ""
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "40"}
         command = [sys.executable, "-c", IN_OWN_TERMINAL, "chat", *arguments]
-        self.process = subprocess.Popen(
-            command, stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True
-        )
+        with interruptible():
+            self.process = subprocess.Popen(
+                command, stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True
+            )
         os.close(side)
 
     def expect(self, pattern: str, timeout_s: float = 30) -> str:

