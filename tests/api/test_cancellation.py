@@ -54,8 +54,13 @@ def test_a_client_that_leaves_before_the_first_token(
     url: str, backend: ScriptedBackend, soon: Soon, stream: bool
 ) -> None:
     backend.script = (60.0,)
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{url}/v1/completions", json={"prompt": "x", "stream": stream}, timeout=0.2)
+    request = json.dumps({"prompt": "x", "stream": stream}).encode()
+    address = ("127.0.0.1", int(url.rsplit(":", 1)[1]))
+    with socket.create_connection(address) as connection:
+        connection.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(request) + request
+        )
+        soon(lambda: backend.num_open == 1)
     soon(lambda: backend.num_cancelled == 1)
 
 
@@ -275,12 +280,11 @@ def test_host_that_is_not_ours() -> None:
         bind(ServerSettings(host="no such host", port=0))
 
 
-async def test_end_answers(http: httpx.AsyncClient, app: Starlette, backend: ScriptedBackend) -> None:
+async def test_end_answers(http: httpx.AsyncClient, app: Starlette, backend: ScriptedBackend, soon: Soon) -> None:
     backend.script = (60.0,)
     waiting = asyncio.create_task(http.post("/v1/completions", json={"prompt": "x"}))
     state = app.state.inglenook
-    await asyncio.sleep(0.05)
-    assert backend.num_open == 1
+    await asyncio.to_thread(soon, lambda: backend.num_open == 1)
     state.end_answers(UnavailableError("over"))
     answer = await waiting
     assert answer.status_code == 503

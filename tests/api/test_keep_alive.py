@@ -34,12 +34,15 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "KEEP_ALIVE_S", 0.05)
 
 
-async def test_comments_before_the_first_token(http: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+async def test_comments_before_the_first_token(
+    http: httpx.AsyncClient, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backend.script = (0.2, *HELLO)
     answer = await http.post("/v1/chat/completions", json=CHAT)
     comments, _, events = answer.text.rpartition(COMMENT)
     assert comments == COMMENT * comments.count(COMMENT)
     backend.script = HELLO
+    monkeypatch.setattr(sse, "KEEP_ALIVE_S", 60)
     plain = (await http.post("/v1/chat/completions", json=CHAT)).text
     assert COMMENT not in plain
     assert _choices(events) == _choices(plain)

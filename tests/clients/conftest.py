@@ -73,7 +73,7 @@ def run_client(clients_python: ClientsPython) -> RunClient:
             [clients_python.path, HERE / "scripts" / "run.py", script, function, json.dumps(arguments)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             env={**clients_python.environment, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "none"},
         )
         assert done.returncode == 0, f"{script}.{function} failed:\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}"
@@ -85,9 +85,11 @@ def run_client(clients_python: ClientsPython) -> RunClient:
 
 @pytest.fixture(scope="session")
 def server(default_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The default model as it is served with no arguments, but for what would write into the user's folder."""
+    """The default model as it is served with no arguments, but for what would write into the user's folder and that
+    what requests leave open is drawn in the same way each time.
+    """
     store = tmp_path_factory.mktemp("store") / "responses.sqlite"
-    yield from _until_the_end(start_server(default_model, "--response-store", str(store)))
+    yield from _until_the_end(start_server(default_model, "--response-store", str(store), "--seed", "1"))
 
 
 @pytest.fixture(scope="session")

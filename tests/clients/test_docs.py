@@ -41,7 +41,7 @@ def test_an_example_of_the_documentation(
         [clients_python.path, "-c", EXAMPLES[client].replace(ADDRESS, server.url)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         env=clients_python.environment,
         cwd=tmp_path,  # AgentScope writes a folder
     )

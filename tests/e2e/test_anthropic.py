@@ -66,7 +66,12 @@ def test_filling_the_cache_alone(client: anthropic.Anthropic) -> None:
 def test_tools_loop(client: anthropic.Anthropic) -> None:
     messages: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
     with client.messages.stream(
-        model=MODEL, max_tokens=200, messages=messages, tools=[WEATHER], tool_choice={"type": "any"}
+        model=MODEL,
+        max_tokens=200,
+        messages=messages,
+        tools=[WEATHER],
+        tool_choice={"type": "any"},
+        extra_body={"temperature": 0},
     ) as stream:
         answer = stream.get_final_message()
     assert answer.stop_reason == "tool_use"
@@ -77,14 +82,21 @@ def test_tools_loop(client: anthropic.Anthropic) -> None:
     results = [{"type": "tool_result", "tool_use_id": call.id, "content": "It rains."} for call in calls]
     messages += [{"role": "assistant", "content": answer.content}, {"role": "user", "content": results}]
     answer = client.messages.create(
-        model=MODEL, max_tokens=20, messages=messages, tools=[WEATHER], tool_choice={"type": "none"}
+        model=MODEL,
+        max_tokens=20,
+        messages=messages,
+        tools=[WEATHER],
+        tool_choice={"type": "none"},
+        extra_body={"temperature": 0},
     )
     assert [block.type for block in answer.content] == ["text"]
 
 
 def test_output_format(client: anthropic.Anthropic) -> None:
     form: Any = {"format": {"type": "json_schema", "schema": {**CITY, "additionalProperties": False}}}
-    answer = client.messages.create(model=MODEL, max_tokens=100, messages=QUESTION, output_config=form)
+    answer = client.messages.create(
+        model=MODEL, max_tokens=100, messages=QUESTION, output_config=form, extra_body={"temperature": 0}
+    )
     jsonschema.validate(json.loads(answer.content[0].text), CITY)
 
 
@@ -211,7 +223,7 @@ def test_a_coding_agent(server: Server) -> None:
     url = f"{server.url}/v1/messages?beta=true"
     usages = []
     for turn in (0, 1):
-        body = {**agent_request(turn), "stop_sequences": ["e"]}
+        body = {**agent_request(turn), "stop_sequences": ["e"], "temperature": 0}
         response = httpx.post(url, json=body, headers=HEADERS, timeout=120)
         assert response.status_code == 200, response.text
         usages.append(joined(response.text)["usage"])
@@ -249,7 +261,7 @@ def test_what_agents_ask_beside_it(server: Server) -> None:
     }
     title = {
         **probe,
-        "max_tokens": 200,
+        "max_tokens": 600,  # forty characters, each escaped at worst
         "system": [{"type": "text", "text": "Generate a title."}],
         "tools": [],
         "temperature": 1,

@@ -222,10 +222,13 @@ def test_clients_that_leave(vectors_server: Server, http: httpx.Client) -> None:
         with pytest.raises(httpx.TimeoutException):
             http.post("/v1/embeddings", json={"input": big}, timeout=0.1 + number / 100)
 
-    with ThreadPoolExecutor(10) as pool:
-        list(pool.map(ask, range(40)))
-    vectors_server.wait_until_idle(20)
-    assert vectors_server.metric('request_success_total{finished_reason="abort"') >= 20
+    # Who leaves before the server has read the request isn't counted: how many do is up to the machine.
+    num_left = 0.0
+    while num_left < 20:
+        with ThreadPoolExecutor(10) as pool:
+            list(pool.map(ask, range(40)))
+        vectors_server.wait_until_idle(20)
+        num_left = vectors_server.metric('request_success_total{finished_reason="abort"')
     assert embed(http, "still here").tobytes() == expected
 
 

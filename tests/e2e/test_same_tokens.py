@@ -132,6 +132,7 @@ def test_drafted_by_a_model(make_llm: Any, expected: list[tuple[Any, ...]], defa
 def test_speculated(make_llm: Any, expected: list[tuple[Any, ...]], num_draft_tokens: int) -> None:
     speculation = {"method": "ngram", "num_speculative_tokens": num_draft_tokens}
     llm = make_llm(threads=2, speculative_config=speculation, enable_prefix_caching=True)
+    made_eager(llm._backend.engine._engine.scheduler.speculator)
     assert [outcome(ask(llm, probe)) for probe in PROBES] == expected
     with ThreadPoolExecutor(16) as pool:  # all at once, drafted from what they gave before
         runs = [pool.submit(ask, llm, probe) for probe in PROBES]
