@@ -9,9 +9,20 @@ from inglenook.dialects.json_fields import Fields, expected
 from inglenook.dialects.openai.fields import asks_for_nothing
 from inglenook.errors import UnsupportedParameterError
 
-# Accepted, since they can't change an answer of this server: who asks, where it is computed, what is cached how long.
+# Accepted, since they can't change an answer of this server: who asks and pays, where it is computed, what is cached.
 WITHOUT_EFFECT = frozenset(
-    {"metadata", "cache_control", "inference_geo", "diagnostics", "user_profile_id", "workspace_id", "speed", "betas"}
+    {
+        "metadata",
+        "cache_control",
+        "inference_geo",
+        "diagnostics",
+        "user_profile_id",
+        "workspace_id",
+        "speed",
+        "betas",
+        "billing_policy",
+        "fallback_credit_token",
+    }
 )
 
 # Refused by name, unless the value is null, false or empty, or one of those given here, which ask for nothing.
