@@ -75,6 +75,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "tools[0].format.definition",
     ),
     ({"tool_choice": "required"}, "tool_choice"),
+    ({"reasoning": {"mode": "pro"}}, "reasoning.mode"),
     ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice"),
     ({"tools": [FUNCTION], "tool_choice": {"type": "file_search"}}, "tool_choice.type"),
     ({"conversation": "conv_1"}, "conversation"),

@@ -450,3 +450,20 @@ def test_stream_text_survives(texts: list[str]) -> None:
     assert all(b"\n" not in event for event in events)
     deltas = [json.loads(event)["choices"][0]["delta"] for event in events]
     assert "".join(delta["content"] for delta in deltas) == "".join(texts)
+
+
+def test_unknown_fields_in_objects() -> None:
+    wrapped = {"name": "n", "description": "d", "schema": {}, "z": 1}
+    parsed = chat(
+        response_format={"type": "json_schema", "json_schema": wrapped, "y": 1},
+        reasoning={"effort": "low", "x": 1, "given": None},
+        thinking={"type": "adaptive", "display": "omitted", "w": 1},
+    )
+    assert set(parsed.unknown_fields) == {
+        "response_format.y",
+        "response_format.json_schema.z",
+        "reasoning.x",
+        "thinking.w",
+    }
+    tag = {"type": "structural_tag", "format": {"type": "any_text"}, "begin": "x"}
+    assert chat(response_format=tag).unknown_fields == ()

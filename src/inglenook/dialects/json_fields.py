@@ -129,6 +129,7 @@ class Fields:
         self._prefix = prefix
         self._read: set[str] = set()
         self._instead: Mapping[str, Any] = {}
+        self._inside: dict[str, Fields] = {}
 
     def replacing(self, values: Mapping[str, Any]) -> Fields:
         """The same fields, as a parser of another dialect is to see them: it finds `values` under their keys.
@@ -170,8 +171,19 @@ class Fields:
         """Of the fields that are given."""
         return frozenset(key for key, value in self._values.items() if value is not None)
 
+    def inside(self, key: str) -> Fields:
+        """The fields of the object under `key`, the same each time: what nobody reads of them is unread here, too."""
+        given = self.object(key)
+        if key in self._instead:
+            return Fields(given, f"{self.name(key)}.")
+        return self._inside.setdefault(key, Fields(given, f"{self.name(key)}."))
+
     def unread(self) -> dict[str, Any]:
-        return {key: value for key, value in self._values.items() if key not in self._read}
+        """The names of what is in objects begin with theirs."""
+        unread = {key: value for key, value in self._values.items() if key not in self._read}
+        for key, fields in self._inside.items():
+            unread |= {f"{key}.{name}": value for name, value in fields.unread().items()}
+        return unread
 
     def integer(self, key: str, default: _T) -> int | _T:
         value = self.get(key)

@@ -100,7 +100,7 @@ def _stop_sequences(fields: Fields) -> tuple[str, ...]:
 
 def _constraint(fields: Fields) -> Constraint | None:
     """output_config.format; output_format is what it was called at first."""
-    config = Fields(fields.object("output_config"), "output_config.")
+    config = fields.inside("output_config")
     found = [_format(config, "format"), _format(fields, "output_format")]
     given = [constraint for constraint in found if constraint is not None]
     if len(given) > 1:
@@ -110,10 +110,9 @@ def _constraint(fields: Fields) -> Constraint | None:
 
 def _format(fields: Fields, key: str) -> Constraint | None:
     where = fields.name(key)
-    given = fields.object(key)
-    if not given:
+    if not fields.object(key):
         return None
-    values = Fields(given, f"{where}.")
+    values = fields.inside(key)
     kind = values.string("type", "")
     if kind != "json_schema":
         raise InvalidRequestError(f"{where}.type is {kind[:40]!r}; it must be json_schema.", param=f"{where}.type")
@@ -128,9 +127,10 @@ def _reasoning(fields: Fields) -> tuple[ReasoningOptions, bool]:
 
     Thinking that nobody asked for is left out of the answer.
     """
-    config = Fields(fields.object("output_config"), "output_config.")
+    config = fields.inside("output_config")
+    config.skip("task_budget")  # advice for agents, whose next requests aren't known here
     effort = _one_of(config, "effort", _EFFORTS)
-    given = Fields(fields.object("thinking"), "thinking.")
+    given = fields.inside("thinking")
     kind = _one_of(given, "type", _THINKING)
     budget = given.integer("budget_tokens", None)
     if budget is not None and budget < 1:

@@ -15,7 +15,7 @@ _CHOICES = ("auto", "any", "tool", "none")
 def parse_tool_use(fields: Fields) -> ToolUse:
     """Raises InvalidRequestError, naming the field, for tools that nobody here could call and choices among none."""
     tools = _tools(fields)
-    choice = Fields(fields.object("tool_choice"), "tool_choice.")
+    choice = fields.inside("tool_choice")
     kind = choice.string("type", "auto")
     if kind not in _CHOICES:
         raise InvalidRequestError(

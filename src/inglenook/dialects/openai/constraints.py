@@ -50,7 +50,8 @@ def _response_format(fields: Fields) -> Constraint | None:
     if not isinstance(value, dict):
         raise expected("response_format", "an object with a type", value)
     where = "response_format"
-    given = Fields(value, f"{where}.")
+    given = fields.inside(where)
+    given.skip("value", "schema", "json_schema", "name", "strict")  # of some types
     kind = given.string("type", "")
     if kind == "text":
         return None
@@ -64,6 +65,7 @@ def _response_format(fields: Fields) -> Constraint | None:
             return Constraint("json_object", None, where)
         return Constraint("json_schema", read_schema(f"{where}.schema", schema), f"{where}.schema")
     if kind == "structural_tag":
+        given.skip(*value)
         return Constraint("structural_tag", value, where)
     raise InvalidRequestError(
         f"{where}.type is {kind[:40]!r}; it must be text, json_object, json_schema or structural_tag.",
@@ -85,7 +87,8 @@ def _json_schema_format(given: Fields) -> Constraint:
         raise InvalidRequestError(f"{where} is missing.", param=where)
     if not isinstance(wrapper, dict):
         raise expected(where, "an object with a schema", wrapper)
-    inner = Fields(wrapper, f"{where}.")
+    inner = given.inside("json_schema")
+    inner.skip("description")  # for the model, which the schema tells enough
     inner.string("name", "")
     inner.boolean("strict", False)
     schema = inner.get("schema")

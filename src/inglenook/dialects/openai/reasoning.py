@@ -29,7 +29,7 @@ def parse_reasoning(fields: Fields, template_kwargs: dict[str, Any]) -> Reasonin
     is_included = fields.boolean("include_reasoning", True)
     is_separate = fields.boolean("separate_reasoning", True)
 
-    nested = Fields(fields.object("reasoning"), "reasoning.")  # of OpenAI's responses, and OpenRouter's
+    nested = fields.inside("reasoning")  # of OpenAI's responses, and OpenRouter's
     effort = _effort(nested, "effort") or effort
     max_tokens = _first(_budget(nested, "max_tokens"), max_tokens)
     is_enabled = _first(nested.boolean("enabled", None), is_enabled)
@@ -60,7 +60,8 @@ def _thinking(fields: Fields) -> tuple[bool | None, int | None]:
         return value, None
     if not isinstance(value, dict):
         raise expected("thinking", "a boolean or an object with a type", value)
-    given = Fields(value, "thinking.")
+    given = fields.inside("thinking")
+    given.skip("display")  # Anthropic's: whether the answer shows it; here include_reasoning says so
     kind = given.string("type", "enabled")
     if kind not in ("enabled", "disabled", "adaptive"):
         raise InvalidRequestError(

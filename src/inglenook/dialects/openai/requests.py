@@ -131,11 +131,11 @@ def read_completion(fields: Fields, request_id: str) -> Parsed[CompletionRequest
 
 def _parsed(fields: Fields, request: RequestT, call_form: CallForm) -> Parsed[RequestT]:
     stream = fields.boolean("stream", False)
-    wanted, unknown = parse_wanted(fields, request.sampling)
+    wanted = parse_wanted(fields, request.sampling)
     request = replace(request, return_prompt_text=wanted.prompt_text)
     check_penalty_window(fields, request.sampling)
     answer_id = read_answer_id(fields, request.request_id)
-    return Parsed(request, answer_id, stream, wanted, refuse_or_report(fields.unread()) + unknown, call_form)
+    return Parsed(request, answer_id, stream, wanted, refuse_or_report(fields.unread()), call_form)
 
 
 def _num_choices(fields: Fields) -> int:

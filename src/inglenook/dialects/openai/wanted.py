@@ -28,10 +28,10 @@ class Wanted:
     service_tier: bool = False
 
 
-def parse_wanted(fields: Fields, sampling: SamplingParams) -> tuple[Wanted, tuple[str, ...]]:
-    """Also gives the names within stream_options that nobody knows. Raises InvalidRequestError, naming the field."""
-    usage, continuous_usage, unknown = _stream_options(fields)
-    wanted = Wanted(
+def parse_wanted(fields: Fields, sampling: SamplingParams) -> Wanted:
+    """Raises InvalidRequestError, naming the field."""
+    usage, continuous_usage = _stream_options(fields)
+    return Wanted(
         logprobs=sampling.logprobs is not None,
         prompt_logprobs=sampling.prompt_logprobs,
         tokens_as_ids=fields.boolean("return_tokens_as_token_ids", False),
@@ -42,14 +42,13 @@ def parse_wanted(fields: Fields, sampling: SamplingParams) -> tuple[Wanted, tupl
         timings=fields.boolean("timings_per_token", False),
         service_tier=fields.choice("service_tier", None, _SERVICE_TIERS) is not None,
     )
-    return wanted, unknown
 
 
-def _stream_options(fields: Fields) -> tuple[bool, bool, tuple[str, ...]]:
-    options = Fields(fields.object("stream_options"), "stream_options.")
+def _stream_options(fields: Fields) -> tuple[bool, bool]:
+    options = fields.inside("stream_options")
     if fields.get("stream_options") is not None and not fields.boolean("stream", False):
         raise InvalidRequestError("stream_options is only allowed where stream is true.", param="stream_options")
     is_continuous = options.boolean("continuous_usage_stats", False)
     usage = options.boolean("include_usage", is_continuous)
     options.get("include_obfuscation")  # padding against traffic analysis: of no use without TLS, which isn't ours
-    return usage, usage and is_continuous, tuple(map(options.name, options.unread()))
+    return usage, usage and is_continuous

@@ -117,7 +117,7 @@ def read_response(fields: Fields, response_id: str, created_at: int) -> Response
     text, constraint = _text(fields)
     reasoning, warnings = _reasoning(fields)
     stream = fields.boolean("stream", False)
-    unknown = _stream_options(fields, is_streamed=stream)
+    _check_stream_options(fields, is_streamed=stream)
     background, store = fields.boolean("background", False), fields.boolean("store", None)
     if background and store is False:
         raise InvalidRequestError("background needs store: the answer is fetched from there.", param="background")
@@ -171,7 +171,7 @@ def read_response(fields: Fields, response_id: str, created_at: int) -> Response
         is_streamed=stream,
         must_store=store is True or background,
         seals_thinking=SEALED_THINKING in include,
-        unknown_fields=(*parsed.unknown_fields, *unknown),
+        unknown_fields=parsed.unknown_fields,
         warnings=warnings,
     )
 
@@ -224,11 +224,12 @@ def _at_least_one(fields: Fields, key: str) -> int | None:
 
 def _text(fields: Fields) -> tuple[wire.TextConfig, Constraint | None]:
     """What the answer repeats of it, and what it is held to."""
-    text = Fields(fields.object("text"), "text.")
+    text = fields.inside("text")
     verbosity = text.choice("verbosity", None, ("low", "medium", "high"))
     if verbosity not in (None, "medium"):
         raise UnsupportedParameterError("text.verbosity isn't supported; leave it out.", param="text.verbosity")
-    given = Fields(text.object("format"), "text.format.")
+    given = text.inside("format")
+    given.skip("name", "description", "schema", "strict")  # of the last type
     kind = given.choice("type", "text", ("text", "json_object", "json_schema"))
     if kind == "text":
         return wire.TextConfig(wire.PlainFormat()), None
@@ -256,7 +257,10 @@ def _as_object(schema: dict[str, Any] | bool) -> dict[str, Any]:
 
 
 def _reasoning(fields: Fields) -> tuple[wire.Reasoning, tuple[str, ...]]:
-    given = Fields(fields.object("reasoning"), "reasoning.")
+    given = fields.inside("reasoning")
+    given.string("context", None)  # which turns show their thinking is decided by the model's template
+    if given.string("mode", "standard") != "standard":
+        raise UnsupportedParameterError("reasoning.mode isn't supported; leave it out.", param="reasoning.mode")
     kinds = ("auto", "concise", "detailed")
     summary = given.choice("summary", given.choice("generate_summary", None, kinds), kinds)
     warnings: tuple[str, ...] = ()
@@ -265,13 +269,11 @@ def _reasoning(fields: Fields) -> tuple[wire.Reasoning, tuple[str, ...]]:
     return wire.Reasoning(cast(wire.Effort | None, given.choice("effort", None, get_args(wire.Effort)))), warnings
 
 
-def _stream_options(fields: Fields, *, is_streamed: bool) -> tuple[str, ...]:
-    """The names of those that nobody knows."""
-    options = Fields(fields.object("stream_options"), "stream_options.")
+def _check_stream_options(fields: Fields, *, is_streamed: bool) -> None:
+    options = fields.inside("stream_options")
     if fields.get("stream_options") is not None and not is_streamed:
         raise InvalidRequestError("stream_options is only allowed where stream is true.", param="stream_options")
     options.boolean("include_obfuscation", False)  # padding against traffic analysis: of no use without TLS
-    return tuple(options.name(key) for key in options.unread())
 
 
 def _metadata(fields: Fields) -> dict[str, str]:
