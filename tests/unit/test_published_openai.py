@@ -104,6 +104,7 @@ COMPLETION: dict[str, Any] = {
 COMPLETION_CHUNK: dict[str, Any] = {
     **COMPLETION,
     "added": COMPLETION["added"] - {"CompletionChoice.prompt_logprobs"},
+    # Of usage the specification says it where it describes stream_options.
     "nullable": COMPLETION["nullable"] | names("CompletionChoice.finish_reason Completion.usage"),
     "not_always": COMPLETION["not_always"] - {"CompletionChoice.prompt_logprobs"}
     | names("CompletionChoice.stop_reason Completion.usage"),
