@@ -40,6 +40,7 @@ def test_parameters() -> None:
 
 def test_fields_of_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     read: set[str] = set()
+    not_options = {"inputs", "parameters", "model"}
     get = Fields.get
 
     def recorded(fields: Fields, key: str) -> Any:
@@ -48,10 +49,7 @@ def test_fields_of_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Fields, "get", recorded)
     read_embed(Fields({"inputs": "x"}), "", model="")
-    assert table("Fields, in the body (as huggingface_hub sends them) or in `parameters`:").keys() == read - {
-        "inputs",
-        "parameters",
-    }
+    assert table("Fields, in the body (as huggingface_hub sends them) or in `parameters`:").keys() == read - not_options
     read.clear()
     read_classification(Fields({"inputs": "x"}), "", model="")
-    assert table("Fields of classes, in the body or in `parameters`:").keys() == read - {"inputs", "parameters"}
+    assert table("Fields of classes, in the body or in `parameters`:").keys() == read - not_options

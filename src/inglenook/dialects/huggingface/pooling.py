@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from inglenook.dialects.json_fields import Fields
 from inglenook.dialects.openai.answers import encode_json
-from inglenook.dialects.pooling.fields import check_number
+from inglenook.dialects.pooling.classes import read_classify_options
+from inglenook.dialects.pooling.embeddings import read_embed_options, read_inputs
+from inglenook.dialects.pooling.fields import check_number, read_shared, refuse_or_report
 from inglenook.dialects.pooling.tei import Prediction, predictions, read_sentences
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
-from inglenook.types import Classes, ClassFunction, ClassifyRequest, EmbedRequest, ScoreRequest, TruncationSide
+from inglenook.types import Classes, ClassFunction, ClassifyRequest, EmbedRequest, ScoreRequest
 
 _FUNCTIONS: tuple[ClassFunction, ...] = ("sigmoid", "softmax", "none")
-_SIDES: Mapping[str, TruncationSide] = {"left": "left", "right": "right"}
+_WITHOUT_EFFECT = frozenset(("options", "stream", "task", "model"))  # the model is read before
 
 
 def is_similarity(fields: Fields) -> bool:
@@ -22,37 +23,23 @@ def is_similarity(fields: Fields) -> bool:
 
 
 def read_embed(fields: Fields, request_id: str, *, model: str) -> tuple[EmbedRequest, tuple[str, ...]]:
-    """The request and the names of fields that nobody knows. Parameters stand in the body or in `parameters`."""
-    inputs = fields.strings("inputs")
-    check_number("inputs", inputs)
-    given = Fields({**fields.object("parameters"), **fields.unread()})
+    """The request and the names of fields that nobody knows."""
+    inputs = read_inputs(fields, "inputs")
+    given = _parameters(fields)
     if given.string("encoding_format", "float") != "float":
         raise UnsupportedParameterError(
             "encoding_format: only float is supported here; /v1/embeddings gives base64.", param="encoding_format"
         )
-    side = given.string("truncation_direction", "right")
-    if side.lower() not in _SIDES:
-        raise InvalidRequestError("truncation_direction must be left or right.", param="truncation_direction")
-    request = EmbedRequest(
-        request_id,
-        model,
-        truncate_prompt_tokens=-1 if given.boolean("truncate", False) else None,
-        truncation_side=_SIDES[side.lower()],
-        inputs=inputs,
-        dimensions=given.integer("dimensions", None),
-        prompt_name=given.string("prompt_name", None),
-        is_normalized=given.boolean("normalize", None),
-    )
-    return request, _unknown(given)
+    request = EmbedRequest(inputs=inputs, **{**read_embed_options(given, request_id), "model": model})
+    return request, refuse_or_report(given.unread())
 
 
 def read_similarity(fields: Fields, request_id: str, *, model: str) -> tuple[ScoreRequest, tuple[str, ...]]:
     """{"inputs": {"source_sentence", "sentences"}}: a score for each of the sentences."""
     pairs = read_sentences(fields.object("inputs"))
-    given = Fields({**fields.object("parameters"), **fields.unread()})
-    truncates = given.boolean("truncate", False)
-    request = ScoreRequest(request_id, model, truncate_prompt_tokens=-1 if truncates else None, pairs=pairs)
-    return request, _unknown(given)
+    given = _parameters(fields)
+    request = ScoreRequest(pairs=pairs, **{**read_shared(given, request_id), "model": model})
+    return request, refuse_or_report(given.unread())
 
 
 @dataclass(frozen=True)
@@ -65,10 +52,10 @@ class ClassificationCall:
 
 
 def read_classification(fields: Fields, request_id: str, *, model: str) -> ClassificationCall:
-    """A text or a list of them. Parameters stand in the body or in `parameters`."""
+    """A text or a list of them."""
     inputs = fields.strings("inputs")
     check_number("inputs", inputs)
-    given = Fields({**fields.object("parameters"), **fields.unread()})
+    given = _parameters(fields)
     if given.get("candidate_labels") is not None:
         raise UnsupportedParameterError(
             "candidate_labels: zero-shot classification is not supported; a classifier has labels of its own.",
@@ -77,15 +64,11 @@ def read_classification(fields: Fields, request_id: str, *, model: str) -> Class
     top_k = given.integer("top_k", None)
     if top_k is not None and top_k < 1:
         raise InvalidRequestError(f"top_k is {top_k}; it must be at least 1.", param="top_k")
-    truncates = given.boolean("truncate", False)
-    request = ClassifyRequest(
-        request_id,
-        model,
-        truncate_prompt_tokens=-1 if truncates else None,
-        inputs=inputs,
-        function=cast("ClassFunction | None", given.choice("function_to_apply", None, _FUNCTIONS)),
-    )
-    return ClassificationCall(request, top_k, _unknown(given))
+    options = {**read_classify_options(given, request_id), "model": model}
+    function = cast("ClassFunction | None", given.choice("function_to_apply", None, _FUNCTIONS))
+    if function is not None:
+        options["function"] = function
+    return ClassificationCall(ClassifyRequest(inputs=inputs, **options), top_k, refuse_or_report(given.unread()))
 
 
 def classification_body(call: ClassificationCall, answer: Classes) -> bytes:
@@ -94,6 +77,7 @@ def classification_body(call: ClassificationCall, answer: Classes) -> bytes:
     return encode_json(found)
 
 
-def _unknown(given: Fields) -> tuple[str, ...]:
-    without_effect: Any = ("options", "model", "stream", "task")
-    return tuple(name for name, value in given.unread().items() if name not in without_effect and value is not None)
+def _parameters(fields: Fields) -> Fields:
+    """They stand in the body or in `parameters`."""
+    given = {**fields.object("parameters"), **fields.unread()}
+    return Fields({name: value for name, value in given.items() if name not in _WITHOUT_EFFECT})

@@ -6,6 +6,7 @@ from typing import Any
 
 from inglenook.dialects.described import Schema, request_schema
 from inglenook.dialects.huggingface.requests import read_generate, read_parameters
+from inglenook.dialects.pooling.schemas import INPUT
 
 _GRAMMAR: Schema = {
     "anyOf": [
@@ -48,5 +49,5 @@ def compat_schema() -> dict[str, Any]:
         "properties": {"source_sentence": {"type": "string"}, "sentences": _TEXTS},
         "required": ["source_sentence", "sentences"],
     }
-    inputs = {"anyOf": [schema["properties"]["inputs"], _TEXTS, similarity]}
+    inputs = {"anyOf": [schema["properties"]["inputs"], INPUT, similarity]}
     return {**schema, "properties": {**schema["properties"], "inputs": inputs, "model": {"type": ["string", "null"]}}}

@@ -15,7 +15,7 @@ from inglenook.dialects.pooling.tei import read_embed, read_predict, read_simila
 
 _TEXT: Schema = {"type": "string"}
 _TOKEN_IDS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
-_INPUT: Schema = {
+INPUT: Schema = {
     "anyOf": [
         _TEXT,
         _TOKEN_IDS,
@@ -30,7 +30,7 @@ _TRUNCATE: Schema = {"enum": [True, False, "NONE", "START", "END", None]}
 
 def embedding_schema() -> dict[str, Any]:
     names = ("input", "inputs", "content")
-    known = {**dict.fromkeys(names, nullable(_INPUT)), "truncate": _TRUNCATE}
+    known = {**dict.fromkeys(names, nullable(INPUT)), "truncate": _TRUNCATE}
     return request_schema(lambda fields: read_embedding(fields, ""), [{name: "Hi"} for name in names], known)
 
 
@@ -46,18 +46,18 @@ def score_schema() -> dict[str, Any]:
 
 
 def classify_schema() -> dict[str, Any]:
-    known = {"input": _INPUT, "truncate": _TRUNCATE}
+    known = {"input": INPUT, "truncate": _TRUNCATE}
     return request_schema(lambda fields: read_classify(fields, ""), [{"input": "Hi"}], known)
 
 
 def pooling_schema() -> dict[str, Any]:
-    known = {"input": _INPUT, "truncate": _TRUNCATE, "task": {"enum": [*TASKS, None]}}
+    known = {"input": INPUT, "truncate": _TRUNCATE, "task": {"enum": [*TASKS, None]}}
     examples = [{"input": "Hi", "task": task} for task in ("embed", "classify")]
     return request_schema(lambda fields: read_pooling(fields, "", "embed"), examples, known)
 
 
 def tei_embed_schema() -> dict[str, Any]:
-    known = {"inputs": _INPUT, "truncate": _TRUNCATE}
+    known = {"inputs": INPUT, "truncate": _TRUNCATE}
     return request_schema(lambda fields: read_embed(fields, ""), [{"inputs": "Hi"}], known)
 
 
