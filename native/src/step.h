@@ -1,4 +1,4 @@
-// The input of one step (StepInput of src/inglenook/ops/program.py), checked before any kernel trusts it.
+// The input of one step (StepInput of src/inglenook/ops/executor.py), checked before any kernel trusts it.
 #pragma once
 
 #include <cstdint>

@@ -28,7 +28,7 @@ from inglenook.engine.model_runner import ModelRunner
 from inglenook.engine.request import SampledToken
 from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError, InvalidRequestError
-from inglenook.ops.program import StepInput
+from inglenook.ops.executor import StepInput
 from inglenook.text.tokenizer import Tokenizer
 
 CERTAIN = 100.0  # a logit beside zeros

@@ -18,8 +18,8 @@ from fixtures.executors import open_executor
 from fixtures.rounded_reference import logits_of
 from fixtures.steps import PagedSequences, run_in_chunks
 from inglenook.checkpoint.checkpoint import open_checkpoint
+from inglenook.ops.executor import CacheSpec, Executor
 from inglenook.ops.native import default_isa
-from inglenook.ops.program import CacheSpec, Executor
 from inglenook.text.tokenizer import Tokenizer
 
 CHAT = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"

@@ -23,7 +23,7 @@ from fixtures.tiny_models import TINY_MODELS, TOKENS, Encodings, save_tiny_gguf,
 from inglenook.checkpoint.checkpoint import open_checkpoint
 from inglenook.config import Quantization
 from inglenook.ops import _native
-from inglenook.ops.program import CacheDType, CacheSpec, Executor
+from inglenook.ops.executor import CacheDType, CacheSpec, Executor
 from inglenook.ops.quantize import pack_matrix
 from inglenook.ops.weights import storage_format
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from fixtures.single_ops import Record, always, executor_arguments, record_program, reference, run_rows
 from fixtures.steps import PagedSequences
 from inglenook.errors import EngineError
+from inglenook.ops.executor import CacheSpec, StepInput
 from inglenook.ops.native import NativeExecutor, available_isas
-from inglenook.ops.program import AttentionSpec, Buffer, CacheSpec, PoolMode, Program, StepInput
+from inglenook.ops.program import AttentionSpec, Buffer, PoolMode, Program
 from inglenook.ops.torch import TorchExecutor
 
 pytestmark = pytest.mark.parametrize("isa", available_isas())

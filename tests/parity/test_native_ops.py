@@ -19,8 +19,9 @@ from fixtures.single_ops import (
     reference,
     run_rows,
 )
+from inglenook.ops.executor import CacheSpec
 from inglenook.ops.native import NativeExecutor, available_isas
-from inglenook.ops.program import AttentionSpec, Buffer, CacheSpec, Program, RopeSpec, Weight
+from inglenook.ops.program import AttentionSpec, Buffer, Program, RopeSpec, Weight
 from inglenook.ops.weights import HostTensor, WeightFormat
 
 pytestmark = pytest.mark.parametrize("isa", available_isas())

@@ -16,7 +16,7 @@ from fixtures.executors import NATIVE, open_executor
 from fixtures.rounded_reference import logits_of
 from fixtures.steps import PagedSequences, run_in_chunks
 from inglenook.checkpoint.checkpoint import open_checkpoint
-from inglenook.ops.program import CacheSpec
+from inglenook.ops.executor import CacheSpec
 from inglenook.text.tokenizer import Tokenizer
 
 TEXT = Path(__file__).parents[1] / "fixtures/texts/alice.txt"

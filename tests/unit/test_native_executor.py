@@ -17,8 +17,8 @@ from fixtures.single_ops import always, float_tensor
 from fixtures.steps import PagedSequences, run_in_chunks
 from fixtures.two_layers import HIDDEN, VOCABULARY, random_weights, two_layer_program
 from inglenook.errors import CheckpointError, ConfigError, EngineError
+from inglenook.ops.executor import CacheDType, CacheSpec, StepInput, kv_bytes_per_block
 from inglenook.ops.native import NativeExecutor, available_isas, default_isa, memory_estimate
-from inglenook.ops.program import CacheDType, CacheSpec, StepInput, kv_bytes_per_block
 from inglenook.ops.weights import WeightFormat
 
 CACHE = CacheSpec(num_blocks=160, block_size=16, dtype="f16")

@@ -16,8 +16,8 @@ import psutil
 from fixtures.single_ops import always
 from fixtures.steps import PagedSequences
 from fixtures.two_layers import random_weights, two_layer_program
+from inglenook.ops.executor import CacheSpec, StepInput
 from inglenook.ops.native import NativeExecutor
-from inglenook.ops.program import CacheSpec, StepInput
 from inglenook.ops.sampling import ThreadPool
 
 CACHE = CacheSpec(num_blocks=40, block_size=16, dtype="f32")

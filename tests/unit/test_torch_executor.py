@@ -14,7 +14,8 @@ import torch
 
 from fixtures.steps import PagedSequences
 from inglenook.errors import CheckpointError, ConfigError
-from inglenook.ops.program import AttentionSpec, Buffer, CacheSpec, Program, RopeSpec
+from inglenook.ops.executor import CacheSpec
+from inglenook.ops.program import AttentionSpec, Buffer, Program, RopeSpec
 from inglenook.ops.torch import TorchExecutor
 from inglenook.ops.weights import HostTensor
 

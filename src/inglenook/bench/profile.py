@@ -17,7 +17,8 @@ from inglenook.engine.batch import ScheduledStep
 from inglenook.engine.request import SampledToken
 from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError
-from inglenook.ops.program import Linear, Program, StepInput
+from inglenook.ops.executor import StepInput
+from inglenook.ops.program import Linear, Program
 from inglenook.ops.weights import KeptWeight
 
 if TYPE_CHECKING:

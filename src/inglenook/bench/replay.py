@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from inglenook.ops.program import Executor, StepInput
+from inglenook.ops.executor import Executor, StepInput
 
 NUM_LINES = 300
 NUM_RECORDS = 24

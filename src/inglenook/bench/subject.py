@@ -18,7 +18,7 @@ from inglenook.engine.engine import Runner
 from inglenook.engine.load import LoadedEngine, load_engine
 from inglenook.engine.request import EngineRequest
 from inglenook.errors import EngineError
-from inglenook.ops.program import Executor
+from inglenook.ops.executor import Executor
 from inglenook.types import SamplingParams
 
 if TYPE_CHECKING:

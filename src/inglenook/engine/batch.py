@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inglenook.engine.sequence import Sequence
-from inglenook.ops.program import StepInput
+from inglenook.ops.executor import StepInput
 from inglenook.ops.step_layout import lay_out_step
 
 

@@ -11,7 +11,8 @@ from inglenook.config import EngineSettings, KVCacheDType, ModelSettings, Quanti
 from inglenook.errors import ConfigError
 from inglenook.models.encoder_config import EncoderConfig
 from inglenook.models.registry import ModelConfig
-from inglenook.ops.program import CacheDType, CacheSpec, Executor, Program, kv_bytes_per_block
+from inglenook.ops.executor import CacheDType, CacheSpec, Executor, kv_bytes_per_block
+from inglenook.ops.program import Program
 from inglenook.ops.weights import (
     HostTensor,
     KeptWeight,

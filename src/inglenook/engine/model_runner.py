@@ -14,7 +14,7 @@ from inglenook.engine.prompt_scores import score_prompts
 from inglenook.engine.request import SampledToken
 from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError
-from inglenook.ops.program import Executor
+from inglenook.ops.executor import Executor
 from inglenook.ops.sampling import SamplerState, ThreadPool, sample, sample_runs
 
 

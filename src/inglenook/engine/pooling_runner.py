@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from inglenook.engine.pooling_queue import PoolingChunk, PoolingQueue, Row
-from inglenook.ops.program import Executor, StepInput
+from inglenook.ops.executor import Executor, StepInput
 from inglenook.ops.step_layout import lay_out_step
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from inglenook.errors import CheckpointError, ConfigError, EngineError
 from inglenook.ops import _native
 from inglenook.ops.dequantize import dequantize
+from inglenook.ops.executor import CacheSpec, StepInput
 from inglenook.ops.profile import StageTime, stage_times
 from inglenook.ops.program import (
     Act,
@@ -17,7 +18,6 @@ from inglenook.ops.program import (
     Add,
     Attention,
     Buffer,
-    CacheSpec,
     Embed,
     LayerNorm,
     Linear,
@@ -30,7 +30,6 @@ from inglenook.ops.program import (
     Scale,
     SelectRows,
     SoftCap,
-    StepInput,
     Weight,
 )
 from inglenook.ops.quantize import pack_matrix

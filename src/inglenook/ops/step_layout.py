@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inglenook.ops import _native
-from inglenook.ops.program import StepInput
+from inglenook.ops.executor import StepInput
 
 
 def lay_out_step(

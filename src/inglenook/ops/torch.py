@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from inglenook.errors import CheckpointError, ConfigError
-from inglenook.ops.program import CacheSpec, Program, StepInput
+from inglenook.ops.executor import CacheSpec, StepInput
+from inglenook.ops.program import Program
 from inglenook.ops.weights import HostTensor, WeightFormat
 
 if TYPE_CHECKING:

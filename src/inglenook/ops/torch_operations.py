@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from inglenook.errors import ConfigError
 from inglenook.ops.dequantize import dequantize
+from inglenook.ops.executor import CacheDType, CacheSpec, StepInput
 from inglenook.ops.program import (
     Act,
     Activation,
@@ -20,8 +21,6 @@ from inglenook.ops.program import (
     Attention,
     AttentionSpec,
     Buffer,
-    CacheDType,
-    CacheSpec,
     Embed,
     LayerNorm,
     Linear,
@@ -34,7 +33,6 @@ from inglenook.ops.program import (
     Scale,
     SelectRows,
     SoftCap,
-    StepInput,
 )
 from inglenook.ops.weights import HostTensor, WeightFormat
 

@@ -15,7 +15,7 @@ from inglenook.bench.subject import Subject
 from inglenook.bench.workload import Workload
 from inglenook.engine.engine import Runner
 from inglenook.engine.request import EngineRequest
-from inglenook.ops.program import Executor, StepInput
+from inglenook.ops.executor import Executor, StepInput
 from inglenook.types import SamplingParams
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from inglenook.engine.sequence import Sequence
 from inglenook.engine.speculative.acceptance import Acceptance
 from inglenook.engine.speculative.draft_budget import DraftBudget
 from inglenook.engine.speculative.draft_cache import DraftCache, Follower
-from inglenook.ops.program import Executor
+from inglenook.ops.executor import Executor
 from inglenook.ops.step_layout import lay_out_step
 
 PRIOR = 0.6  # share of drafted tokens that are right, before anything is known
