@@ -13,7 +13,7 @@ from fixtures.fake_engine import make_request
 from inglenook.engine.batch import ScheduledChunk, ScheduledStep
 from inglenook.engine.sequence import Sequence, make_sequence
 from inglenook.engine.speculative.acceptance import SURPRISE, Acceptance, evidence
-from inglenook.engine.speculative.donors import MAX_TOKENS, Donors
+from inglenook.engine.speculative.donors import MAX_KEPT, MAX_TOKENS, Donors
 from inglenook.engine.speculative.lookup import Lookup
 from inglenook.engine.speculative.ngram_index import NgramIndex
 from inglenook.engine.speculative.speculator import Speculator
@@ -129,6 +129,9 @@ def test_donors_are_those_that_share_most_and_few_are_kept() -> None:
     assert donors.find([b"other", b"document"]) == []
     donors.add(hashes, index_of([0] * (MAX_TOKENS - 15), 0))
     assert len(donors._kept) == 2
+    for _ in range(MAX_KEPT + 5):  # short ones
+        donors.add(hashes[:1], index_of([1] * 20, 0))
+    assert len(donors._kept) == MAX_KEPT
 
 
 # --- times and lengths ------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from inglenook.engine.speculative.ngram_index import NgramIndex
 
 MAX_TOKENS = 65536  # of all indexes that are kept (about 100 bytes each)
+MAX_KEPT = 256  # indexes: each is compared with every new request
 MAX_FOUND = 2
 
 
@@ -23,7 +24,7 @@ class Donors:
             return
         self._kept.append((hashes, index))
         num_tokens = sum(len(kept.tokens) for _, kept in self._kept)
-        while num_tokens > MAX_TOKENS and len(self._kept) > 1:
+        while (num_tokens > MAX_TOKENS and len(self._kept) > 1) or len(self._kept) > MAX_KEPT:
             num_tokens -= len(self._kept.pop(0)[1].tokens)
 
     def find(self, hashes: Sequence[bytes]) -> list[NgramIndex]:
