@@ -137,7 +137,7 @@ class Crowd:
         *events, rest = answer.body.split(b"\n\n")
         for event in events:
             data = event.removeprefix(b"data: ")
-            if data == b"[DONE]":
+            if data == b"[DONE]" or event.startswith(b":"):  # a comment, where the machine is too busy for a token
                 continue
             value = json.loads(data)
             if "error" in value:

@@ -6,6 +6,7 @@ import asyncio
 
 from starlette.requests import Request
 
+from inglenook.backends.off_loop import on_thread
 from inglenook.errors import InglenookError, InvalidRequestError, PayloadTooLargeError
 from inglenook.server.answer import ClientGoneError
 from inglenook.server.inflate import inflater_of
@@ -42,7 +43,7 @@ async def read_body(request: Request) -> bytes:
     body = await _receive_body(request, max_bytes)
     if inflate is None:
         return body
-    inflated = await asyncio.to_thread(inflate, body, max_bytes)
+    inflated = await on_thread(lambda: inflate(body, max_bytes))
     if inflated is None:
         raise _too_large(max_bytes)
     return inflated
