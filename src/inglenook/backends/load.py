@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from inglenook.backends.base import Backend
-from inglenook.backends.local import claim_local_backend, load_local_backend
+from inglenook.backends.load_local import claim_local_backend, load_local_backend
 from inglenook.backends.model_files import Files
 from inglenook.config import EngineSettings, ModelSettings
 from inglenook.errors import ConfigError

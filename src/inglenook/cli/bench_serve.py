@@ -74,7 +74,7 @@ def command(
 @contextmanager
 def _own_server(settings: Values) -> Iterator[tuple[Server, InProcess]]:
     """A server process, and the same model in this process."""
-    from inglenook.backends.local import load_local_backend
+    from inglenook.backends.load_local import load_local_backend
     from inglenook.bench.server_process import as_flags, server_process
     from inglenook.bench.through_http import InProcess, Server
 

@@ -1,4 +1,4 @@
-"""The native executor: records a program into the C++ tape, packs the weights, replays one step per call."""
+"""The native executor: packs the weights, plans the C++ tape of a program, replays one step per call."""
 
 from __future__ import annotations
 
@@ -12,35 +12,13 @@ from inglenook.ops import _native
 from inglenook.ops.dequantize import dequantize
 from inglenook.ops.executor import CacheSpec, StepInput
 from inglenook.ops.profile import StageTime, stage_times
-from inglenook.ops.program import (
-    Act,
-    ActMul,
-    Add,
-    Attention,
-    Buffer,
-    Embed,
-    LayerNorm,
-    Linear,
-    Op,
-    Pool,
-    Program,
-    RmsNorm,
-    Rope,
-    RopeSpec,
-    Scale,
-    SelectRows,
-    SoftCap,
-    Weight,
-)
+from inglenook.ops.program import Program, Weight
 from inglenook.ops.quantize import pack_matrix
+from inglenook.ops.record import record
 from inglenook.ops.weights import BLOCK_LAYOUTS, HostTensor, WeightFormat
 
-# In the order of the native enums.
-_ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "relu", "tanh")
-_EMBED_INDICES = ("token_ids", "positions", "token_type_ids")
-_POOL_MODES = ("mean", "mean_sqrt_len", "max", "cls")
 MAX_QUANTIZED_HEAD = 256  # kMaxQuantizedHead
-_CACHE_KINDS = ("f32", "f16", "bf16", "q8")  # the same
+_CACHE_KINDS = ("f32", "f16", "bf16", "q8")  # in the order of the native enum
 
 
 def available_isas() -> list[str]:
@@ -56,7 +34,7 @@ def memory_estimate(
     program: Program, cache: CacheSpec, max_num_tokens: int, max_num_selected: int, *, threads: int = 1
 ) -> int:
     """Bytes that an executor allocates besides the weights: buffers, key-value cache and each thread's scratch."""
-    recorded, _ = _record(program)
+    recorded, _ = record(program)
     return sum(
         _native.tape_memory(
             recorded,
@@ -71,7 +49,7 @@ def memory_estimate(
 
 
 class NativeExecutor:
-    """Implements program.Executor with the native kernels. `isa` None takes the best that the processor has.
+    """Implements Executor with the native kernels. `isa` None takes the best that the processor has.
 
     `pool` is another executor's, whose threads this one computes with: they may not run at the same time.
     Raises CheckpointError where a weight is missing, has another shape or can't be kept in its format, ConfigError
@@ -107,7 +85,7 @@ class NativeExecutor:
                 "Take another kv_cache_dtype.",
                 param="kv_cache_dtype",
             )
-        recorded, slots = _record(program)
+        recorded, slots = record(program)
         self._slots = slots
         self._store = _native.WeightStore(threads)
         self._vectors: list[npt.NDArray[np.float32]] = []  # the tape points into them
@@ -217,92 +195,3 @@ def _decode_vector(tensor: HostTensor) -> npt.NDArray[np.float32]:
 def _describe(step: StepInput) -> str:
     arrays = ((name, np.asarray(getattr(step, name))) for name in step.__dataclass_fields__)
     return ", ".join(f"{name} is {array.dtype}{list(array.shape)}" for name, array in arrays)
-
-
-# --- recording ---
-
-
-def _record(program: Program) -> tuple[_native.Program, dict[str, int]]:
-    """The program for the tape, and the slot of each weight in it."""
-    assert program.output is not None and program.output.rows == "selected"
-    slots = {name: slot for slot, name in enumerate(program.weights)}
-    recorded = _native.Program()
-    recorded.num_weights = len(slots)
-    recorded.max_positions = program.max_positions or 0
-    recorded.num_token_types = program.num_token_types
-    recorded.needs_whole_sequences = program.needs_whole_sequences
-    shapes = _buffer_shapes(program)
-    for buffer_id in range(program.num_buffers):
-        width, is_selected = shapes[buffer_id]
-        recorded.buffer(width, is_selected)
-    tables: dict[RopeSpec, int] = {}
-    for op in program.ops:
-        _record_op(recorded, op, slots, tables)
-    recorded.set_output(_view(program.output))
-    return recorded, slots
-
-
-def _buffer_shapes(program: Program) -> dict[int, tuple[int, bool]]:
-    """Width and whether its rows are the selected ones, of each buffer: every one is some operation's whole result."""
-    outs = (op.out for op in program.ops if not isinstance(op, Rope))
-    return {out.id: (out.width, out.rows == "selected") for out in outs}
-
-
-def _view(buffer: Buffer) -> tuple[int, int, int]:
-    return buffer.id, buffer.offset, buffer.width
-
-
-def _record_op(recorded: _native.Program, op: Op, slots: dict[str, int], tables: dict[RopeSpec, int]) -> None:
-    match op:
-        case Embed():
-            if op.index == "token_ids":
-                recorded.vocabulary = op.weight.shape[0]
-            recorded.embed(_view(op.out), slots[op.weight.name], _EMBED_INDICES.index(op.index), op.first_row)
-        case Linear():
-            weights = [slots[weight.name] for weight in op.weights]
-            biases = [-1 if bias is None else slots[bias.name] for bias in op.biases]
-            recorded.linear(_view(op.out), _view(op.x), weights, biases)
-        case RmsNorm():
-            recorded.rms_norm(_view(op.out), _view(op.x), slots[op.weight.name], op.eps)
-        case LayerNorm():
-            bias = -1 if op.bias is None else slots[op.bias.name]
-            recorded.layer_norm(_view(op.out), _view(op.x), slots[op.weight.name], bias, op.eps)
-        case Rope():
-            if op.spec not in tables:
-                spec = op.spec
-                tables[spec] = recorded.rope_table(
-                    list(spec.inverse_frequencies), spec.scale, spec.style == "interleaved"
-                )
-            recorded.rope(_view(op.x), op.head_dim, tables[op.spec])
-        case Attention():
-            heads = op.spec
-            recorded.attention(
-                _view(op.out),
-                _view(op.q),
-                _view(op.k),
-                _view(op.v),
-                heads.num_heads,
-                heads.num_kv_heads,
-                heads.head_dim,
-                heads.scale,
-                heads.sliding_window or 0,
-                heads.softcap or 0.0,
-                heads.layer,
-                heads.is_causal,
-            )
-        case ActMul():
-            recorded.act_mul(_view(op.out), _view(op.gate), _view(op.up), _ACTIVATIONS.index(op.activation))
-        case Act():
-            recorded.act(_view(op.out), _view(op.x), _ACTIVATIONS.index(op.activation))
-        case Add():
-            recorded.add(_view(op.out), _view(op.x), _view(op.y))
-        case Scale():
-            recorded.scale(_view(op.out), _view(op.x), op.factor)
-        case SoftCap():
-            recorded.softcap(_view(op.out), _view(op.x), op.cap)
-        case SelectRows():
-            recorded.select_rows(_view(op.out), _view(op.x))
-        case Pool():
-            recorded.pool(_view(op.out), _view(op.x), _POOL_MODES.index(op.mode))
-        case _:
-            raise AssertionError(f"The tape has no operation {type(op).__name__}.")

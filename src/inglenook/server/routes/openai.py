@@ -16,6 +16,7 @@ from inglenook.dialects.anthropic import wire as anthropic_wire
 from inglenook.dialects.openai import answers as openai
 from inglenook.dialects.openai import wire
 from inglenook.dialects.openai.chat import ChatStream, chat_body
+from inglenook.dialects.openai.completion import CompletionStream, completion_body
 from inglenook.dialects.openai.requests import Parsed, parse_chat, parse_completion
 from inglenook.dialects.openai.schemas import chat_schema, completion_schema
 from inglenook.server.api_route import ApiRoute, Operation
@@ -52,7 +53,7 @@ async def completions(request: Request) -> Response:
     parsed = named_by_path(request.scope, parse_completion(await read_body(request), openai.new_id("cmpl")))
     head = _head(state, parsed)
     deltas = state.router.complete(parsed.request)
-    return await _respond(request, parsed, deltas, head, openai.CompletionStream, openai.completion_body)
+    return await _respond(request, parsed, deltas, head, CompletionStream, completion_body)
 
 
 async def _respond(
