@@ -1,52 +1,26 @@
-"""Responses that were answered, kept in one SQLite file so that later ones can go on from them.
+"""Responses that were answered, kept so that later ones can go on from them.
 
-Several servers may share the file. It is made when the first response is kept, not when a server starts. Methods
-block, and may be called from any thread.
+Methods block, and may be called from any thread.
 """
 
 from __future__ import annotations
 
-import errno
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inglenook.config import ServerSettings
-from inglenook.errors import InvalidRequestError, NotFoundError, StorageError
+from inglenook.errors import NotFoundError
+from inglenook.gateway.response_file import ResponseFile
 
 if TYPE_CHECKING:
     import sqlite3  # the first request that needs it imports it: no start should wait for it
 
 MAX_CHAIN = 10_000  # responses that go on from each other
-_SCHEMA_VERSION = 1
-_BUSY_TIMEOUT_S = 10.0
 _PRUNE_EVERY = 16  # responses kept between two looks at what is too old or too much
-_PRUNED_TO = 0.9  # of the largest size, where the file is above it
 _DAY_S = 86_400
-
-_SCHEMA = """
-CREATE TABLE responses (
-    number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    owner TEXT NOT NULL,
-    previous_id TEXT,
-    status TEXT NOT NULL,
-    used_at REAL NOT NULL,
-    body BLOB NOT NULL,
-    input BLOB NOT NULL
-);
-CREATE INDEX by_use ON responses (used_at, number DESC);
-CREATE TABLE items (
-    id TEXT NOT NULL,
-    number INTEGER NOT NULL REFERENCES responses (number) ON DELETE CASCADE,
-    PRIMARY KEY (id, number)
-) WITHOUT ROWID;
-CREATE INDEX items_of ON items (number);
-"""
 
 _CHAIN = """
 WITH RECURSIVE chain (depth, number, previous_id) AS (
@@ -81,25 +55,21 @@ class ResponseStore:
     """`owner` is whoever's API key it was: nobody sees another owner's responses. `path` None: nothing is kept."""
 
     def __init__(self, path: Path | None, *, max_days: float = 30.0, max_bytes: int = 1 << 30) -> None:
-        self._path = path
-        self._max_age_s = max_days * _DAY_S
-        self._max_bytes = max_bytes
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._file = ResponseFile(path, max_age_s=max_days * _DAY_S, max_bytes=max_bytes)
         self._num_kept = 0
 
     @property
     def is_on(self) -> bool:
-        return self._path is not None
+        return self._file.path is not None
 
     def check(self) -> None:
         """Raise StorageError where nothing can be kept; InvalidRequestError where nothing is."""
-        with self._write():
+        with self._file.write():
             pass
 
     def keep(self, response: StoredResponse, owner: str, item_ids: Sequence[str]) -> None:
         """`item_ids` are those of its input and its output. Those that it went on from count as used, too."""
-        with self._write() as connection:
+        with self._file.write() as connection:
             number = connection.execute(
                 "INSERT INTO responses (id, owner, previous_id, status, used_at, body, input) VALUES (?,?,?,?,?,?,?)",
                 (
@@ -119,11 +89,11 @@ class ResponseStore:
             )
             self._num_kept += 1
             if self._num_kept % _PRUNE_EVERY == 1:
-                self._prune(connection)
+                self._file.prune(connection)
 
     def get(self, response_id: str, owner: str) -> StoredResponse:
         """Raises NotFoundError."""
-        with self._read() as connection:
+        with self._file.read() as connection:
             found = _rows(connection, "WHERE id = ? AND owner = ?", (response_id, owner))
         if not found:
             raise _not_found(response_id)
@@ -135,7 +105,7 @@ class ResponseStore:
         Raises NotFoundError where one of them isn't there.
         """
         values = {"id": response_id, "owner": owner, "limit": MAX_CHAIN}
-        with self._read() as connection:
+        with self._file.read() as connection:
             numbers = connection.execute(f"{_CHAIN} SELECT number FROM chain ORDER BY depth DESC", values).fetchall()
             found = {row.id: row for (number,) in numbers for row in _rows(connection, "WHERE number = ?", (number,))}
         if response_id not in found:
@@ -152,13 +122,13 @@ class ResponseStore:
     def with_item(self, item_id: str, owner: str) -> StoredResponse | None:
         """The latest response that has this item among its input or its output."""
         condition = "WHERE owner = ? AND number IN (SELECT number FROM items WHERE id = ?) ORDER BY number DESC LIMIT 1"
-        with self._read() as connection:
+        with self._file.read() as connection:
             found = _rows(connection, condition, (owner, item_id))
         return found[0] if found else None
 
     def delete(self, response_id: str, owner: str) -> None:
         """Raises NotFoundError."""
-        with self._write() as connection:
+        with self._file.write() as connection:
             num = connection.execute("DELETE FROM responses WHERE id = ? AND owner = ?", (response_id, owner)).rowcount
         if num == 0:
             raise _not_found(response_id)
@@ -167,12 +137,12 @@ class ResponseStore:
 
     def beat(self, response_id: str, owner: str) -> bool:
         """Say that the response is being worked on. False: it was cancelled, or deleted."""
-        with self._write() as connection:
+        with self._file.write() as connection:
             return _update(connection, response_id, owner, "used_at = ?", (time.time(),))
 
     def end(self, response_id: str, owner: str, status: str, body: bytes, item_ids: Sequence[str] = ()) -> bool:
         """End a response in progress; `item_ids` are those of its output. False where it has ended already."""
-        with self._write() as connection:
+        with self._file.write() as connection:
             what, values = "used_at = ?, status = ?, body = ?", (time.time(), status, body)
             has_ended = _update(connection, response_id, owner, what, values)
             if has_ended:
@@ -181,86 +151,7 @@ class ResponseStore:
             return has_ended
 
     def close(self) -> None:
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-    # --- the file -----------------------------------------------------------------------------------
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._read() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        import sqlite3
-
-        with self._lock:
-            try:
-                if self._connection is None:
-                    self._connection = self._open()
-                yield self._connection
-            except (sqlite3.Error, OSError) as error:
-                raise StorageError(
-                    f"The file that keeps responses can't be used ({_reason(error)}). Requests with store: false and "
-                    "without previous_response_id don't need it; --response-store names another one."
-                ) from error
-
-    def _open(self) -> sqlite3.Connection:
-        if self._path is None:
-            raise InvalidRequestError(
-                "This server keeps no responses (it runs with --response-store off): send the whole input each time, "
-                "with store: false.",
-                param="store",
-            )
-        import sqlite3
-
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.touch(mode=0o600)  # what users said
-        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        try:
-            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
-                connection.execute(f"PRAGMA {pragma}")
-            _make_tables(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _prune(self, connection: sqlite3.Connection) -> None:
-        """What went on from another response is as old as that one or younger, and goes before it."""
-        connection.execute("DELETE FROM responses WHERE used_at < ?", (time.time() - self._max_age_s,))
-        pages = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count")}
-        page_size = connection.execute("PRAGMA page_size").fetchone()[0]
-        size = (pages["page_count"] - pages["freelist_count"]) * page_size
-        if size > self._max_bytes:
-            (count,) = connection.execute("SELECT count(*) FROM responses").fetchone()
-            connection.execute(
-                "DELETE FROM responses WHERE number IN "
-                "(SELECT number FROM responses ORDER BY used_at, number DESC LIMIT ?)",
-                (1 + int(count * (1 - _PRUNED_TO * self._max_bytes / size)),),
-            )
-
-
-def _make_tables(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")  # of several servers that start on a new file, one makes it
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        for statement in _SCHEMA.split(";"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-    connection.execute("COMMIT")
-    if version not in (0, _SCHEMA_VERSION):
-        raise OSError(errno.EINVAL, "another version of this program made it")
+        self._file.close()
 
 
 def _rows(connection: sqlite3.Connection, condition: str, values: tuple[object, ...]) -> list[StoredResponse]:
@@ -285,9 +176,3 @@ def _update(
 
 def _not_found(response_id: str) -> NotFoundError:
     return NotFoundError(f"There is no response {response_id[:80]!r}.", param="response_id", code="response_not_found")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return str(error)
