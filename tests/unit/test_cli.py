@@ -17,7 +17,8 @@ from inglenook.cli.options import SettingsCommand
 from inglenook.cli.output import BarProgress, LineProgress, print_rows
 from inglenook.config import EngineSettings, ModelSettings, ServerSettings, StoreSettings
 from inglenook.errors import CheckpointError, ConfigError
-from inglenook.settings import Values, settings_of
+from inglenook.setting import settings_of
+from inglenook.settings import Values
 from inglenook.telemetry import configure_logging
 
 ALL = (ModelSettings, EngineSettings, ServerSettings, StoreSettings)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2] / "src" / "inglenook"
 LEVELS = [
     {"errors"},
     {"types", "cgroups"},
-    {"config", "telemetry", "lark"},
+    {"config", "setting", "telemetry", "lark"},
     {"settings", "ops", "text", "grammar", "dialects", "store"},
     {"checkpoint", "layers"},
     {"models"},

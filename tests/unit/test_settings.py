@@ -22,7 +22,8 @@ from inglenook.config import (
     resolve,
 )
 from inglenook.errors import ConfigError
-from inglenook.settings import ALL_SETTINGS, gather, home_folder, settings_of
+from inglenook.setting import settings_of
+from inglenook.settings import ALL_SETTINGS, gather, home_folder
 
 
 def build(settings: type, **kwargs: Any) -> Any:

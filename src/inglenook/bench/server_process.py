@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from inglenook.errors import InglenookError
-from inglenook.settings import PREFIX, settings_of
+from inglenook.setting import PREFIX, settings_of
 
 _NUM_KEPT_LINES = 20  # of its output, for the error when it doesn't start
 _STOP_TIMEOUT_S = 20.0

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from inglenook.settings import Setting, gather, settings_of
+from inglenook.setting import Setting, settings_of
+from inglenook.settings import gather
 
 _NAMES = {int: "NUMBER", float: "NUMBER", str: "TEXT", tuple: "TEXT"}
 _EPILOG = (
