@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from inglenook.dialects.openai.schemas import chat_schema
-from inglenook.dialects.responses.requests import REFUSED, WITHOUT_EFFECT
+from inglenook.dialects.responses.fields import REFUSED, WITHOUT_EFFECT
 from inglenook.dialects.responses.schemas import response_schema
 from inglenook.server.routes.responses import ROUTES
 

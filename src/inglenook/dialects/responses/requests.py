@@ -10,9 +10,9 @@ from msgspec import UNSET
 
 from inglenook.dialects.json_fields import Fields, decode_object, expected
 from inglenook.dialects.openai.constraints import read_schema
-from inglenook.dialects.openai.fields import asks_for_nothing
 from inglenook.dialects.openai.requests import read_chat
 from inglenook.dialects.responses import wire
+from inglenook.dialects.responses.fields import LOGPROBS, REFUSED, WITHOUT_EFFECT, refuse
 from inglenook.dialects.responses.input import Item, parse_input
 from inglenook.dialects.responses.messages import to_messages
 from inglenook.dialects.responses.tools import ResponseTools, parse_tools
@@ -23,7 +23,6 @@ MAX_METADATA = 16
 MAX_METADATA_KEY_CHARS = 64
 MAX_METADATA_VALUE_CHARS = 512
 
-LOGPROBS = "message.output_text.logprobs"
 SEALED_THINKING = "reasoning.encrypted_content"
 INCLUDABLE = (
     LOGPROBS,
@@ -36,39 +35,6 @@ INCLUDABLE = (
     "computer_call_output.output.image_url",
     "code_interpreter_call.outputs",
 )
-
-# Known on this route, and refused by name unless null, false or empty; with what to do instead.
-REFUSED: Mapping[str, str] = {
-    "conversation": "Use previous_response_id, or send the items.",
-    "prompt": "Prompt templates are kept by OpenAI; send instructions and input.",
-    "context_management": "Use truncation.",
-    "moderation": "Leave it out.",
-    "personality": "Say in instructions how to answer.",
-    # chat's names
-    "messages": "Use input.",
-    "max_tokens": "Use max_output_tokens.",
-    "max_completion_tokens": "Use max_output_tokens.",
-    "response_format": "Use text.format.",
-    "reasoning_effort": "Use reasoning.effort.",
-    "functions": "Use tools.",
-    "function_call": "Use tool_choice.",
-    "logprobs": f'Use include: ["{LOGPROBS}"], and top_logprobs.',
-    "n": "A response is one answer.",
-    "max_new_tokens": "Use max_output_tokens.",
-    "n_predict": "Use max_output_tokens.",
-    "n_probs": f'Use include: ["{LOGPROBS}"], and top_logprobs.',
-    "prompt_logprobs": "Leave it out.",
-    "return_token_ids": "Leave it out.",
-    "return_tokens": "Leave it out.",
-    "return_tokens_as_token_ids": "Leave it out.",
-    "return_prompt_text": "Leave it out.",
-    "timings_per_token": "Leave it out.",
-    "request_id": "Send the header x-request-id.",
-    "rid": "Send the header x-request-id.",
-    "continue_final_message": "A response is a turn of its own.",
-}
-NEUTRAL: Mapping[str, tuple[Any, ...]] = {"n": (1,), "n_predict": (-1,), "n_probs": (0,)}
-WITHOUT_EFFECT = ("prompt_cache_options", "prompt_cache_retention", "access_programs", "image")
 
 # What the parser of chats finds in place of these fields.
 _CHAT_INSTEAD: Mapping[str, Any] = {
@@ -105,7 +71,7 @@ def parse_response(body: bytes, response_id: str, created_at: int) -> ResponseCa
 
 
 def read_response(fields: Fields, response_id: str, created_at: int) -> ResponseCall:
-    _refuse(fields)
+    refuse(fields)
     items = parse_input(fields)
     previous_id = fields.string("previous_response_id", None)
     if not items and previous_id is None:
@@ -187,13 +153,6 @@ def _as_chat(fields: Fields, logprobs: int | None) -> Fields:
 
 
 # --- fields ---------------------------------------------------------------------------------------
-
-
-def _refuse(fields: Fields) -> None:
-    for name, value in fields.unread().items():
-        if name in REFUSED and not asks_for_nothing(value, NEUTRAL.get(name, ())):
-            raise UnsupportedParameterError(f"{name} isn't supported for responses. {REFUSED[name]}", param=name)
-    fields.skip(*REFUSED)
 
 
 def _include(fields: Fields) -> tuple[str, ...]:
