@@ -15,8 +15,8 @@ from fixtures.server_process import Server, start_server
 if TYPE_CHECKING:
     from conftest import RunClient, ScriptedServer
 
-GENERATE = {"max_tokens": 12, "temperature": 0.5}
-ARGUMENTS = {"max_length": 400, "temperature": 0.5}
+GENERATE = {"max_tokens": 12, "temperature": 0.5, "seed": 1}
+ARGUMENTS = {"max_length": 400, "temperature": 0.5, "seed": 1}
 
 
 @pytest.fixture(scope="module")

@@ -33,12 +33,18 @@ ADDRESS = re.compile(r"http://(?:0\.0\.0\.0|localhost|127\.0\.0\.1):\d+")
 
 
 @pytest.fixture(scope="module")
-def named_server(default_model: str) -> Iterator[Server]:
-    """One model under the names that the documents give. The context is short, so that what rambles comes to an end,
-    and seeds are drawn in the same way each time: the documents leave them open.
+def named_server(
+    default_model: str, default_gguf_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """One model under the names that the documents give. What they leave open is the model's own: here it is greedy, so
+    that they get the same answers each time. The context is short, so that what rambles comes to an end.
     """
+    folder = tmp_path_factory.mktemp("greedy")
+    (folder / default_gguf_path.name).symlink_to(default_gguf_path)
+    (folder / "generation_config.json").write_text('{"temperature": 0}')
     aliases = [f"{name}={default_model}" for name in NAMES]
-    server = start_server(default_model, "--max-model-len", "1024", "--seed", "1", "--alias", *aliases)
+    named = ("--served-model-name", default_model, "--alias", *aliases)
+    server = start_server(str(folder), "--max-model-len", "1024", *named)
     yield server
     assert server.stop() == 0
 
