@@ -93,6 +93,27 @@ async def test_how_it_ended() -> None:
     assert (answer["content"], answer["tokens_predicted"], answer["stop_type"]) == ("", 0, "limit")
 
 
+async def test_lines() -> None:
+    text = "one\n    two\n  three\n    four"
+    for step in (1, 4):
+        server = serve(byte_tokenizer(()), [text], step=step)
+        answer = await post(server, n_indent=4, return_tokens=True)
+        assert (answer["content"], answer["stop_type"]) == ("one\n    two\n  ", "limit")
+        assert answer["tokens_predicted"] == len(answer["tokens"])
+        assert len(server.engine.cancelled) == 1
+        told = await events(serve(byte_tokenizer(()), [text], step=step), n_indent=4)
+        assert schemas.check_events(told) == answer["content"]
+    assert (await post(served(text), n_indent=2))["content"] == text
+    assert (await post(served(text), n_indent=9, n_probs=1))["content"] == "one\n    "
+    assert (await post(served(text), n_indent=3, stop=["four"]))["stopping_word"] == ""
+
+
+async def test_time_counts_from_the_first_line_break_on() -> None:
+    server = served("one " * 200 + "\ntwo" + " three" * 200)
+    request = (await post(server, t_max_predict_ms=1))["content"]
+    assert request.startswith("one " * 200 + "\n") and len(request) < 200 * 10
+
+
 async def test_a_full_context_is_told(backend: ScriptedBackend) -> None:
     http = with_card(backend, max_model_len=3)
     for text, is_full in (("abc", True), ("ab", False)):
@@ -202,6 +223,7 @@ async def test_options_become_sampling() -> None:
     assert (sampling.typical_p, sampling.repetition_penalty) == (0.9, 1.2)
     assert (sampling.presence_penalty, sampling.frequency_penalty, sampling.seed) == (0.3, 0.4, 5)
     assert sampling.ignore_eos and sampling.logprobs == 3
+    assert sampling.max_lines_s == 0.5
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ LLAMA_VIM = {
     "prompt": "    return ",
     "n_predict": 16,
     "stop": [],
-    "n_indent": 0,
+    "n_indent": 4,
     "top_k": 40,
     "top_p": 0.90,
     "stream": False,

@@ -9,8 +9,9 @@ from dataclasses import replace
 from inglenook.backends.answer_text import AnswerText
 from inglenook.engine.request import EngineOutput, SampledToken, ScoredToken
 from inglenook.text.detokenizer import Detokenizer
+from inglenook.text.lines import LineLimits
 from inglenook.text.output import OutputParser, ParsedText
-from inglenook.text.stream import TextStream
+from inglenook.text.stream import TextPiece, TextStream
 from inglenook.text.tokenizer import Tokenizer
 from inglenook.types import AnsweredPrompt, Delta, FinishReason, SamplingParams, TokenLogprob
 
@@ -58,6 +59,8 @@ class Choice:
         self._stream = TextStream(
             detokenizer, sampling.stop, sampling.include_stop_str_in_output, min_tokens=sampling.min_tokens
         )
+        has_limits = sampling.min_indent > 0 or sampling.max_lines_s is not None
+        self._lines = LineLimits(sampling.min_indent, sampling.max_lines_s) if has_limits else None
         self._answer = AnswerText(parser)
         self._uncounted: deque[SampledToken] = deque()  # tokens whose text isn't out yet
         self._end_ids: tuple[int, ...] = ()  # of the token that ended it, where it doesn't show
@@ -76,6 +79,8 @@ class Choice:
         self.num_cached_tokens = max(self.num_cached_tokens, output.num_cached_tokens)
         if output.prompt_scores is not None and self._prompt is not None:
             self._prompt = replace(self._prompt, logprobs=(None, *map(self._scored, output.prompt_scores)))
+        if self._lines is not None and output.tokens:
+            self._lines.start()
         for position, token in enumerate(output.tokens):
             self.num_tokens += 1
             self._sum_logprob += token.logprob or 0.0
@@ -87,14 +92,16 @@ class Choice:
             piece = self._stream.push(token.token_id)
             if piece is None:
                 continue
-            self._answer.push(piece.text, self._count(piece.num_tokens))
+            if self._push(piece):
+                return self._finish("length", None)
             if piece.stop_reason is not None:
                 return self._finish("stop", piece.stop_reason)
         if output.finish_reason is None:
             released = self._answer.release()
             return None if released is None else self._delta(*released)
         rest = self._stream.flush()
-        self._answer.push(rest.text, self._count(rest.num_tokens))
+        if self._push(rest):
+            return self._finish("length", None)
         if rest.stop_reason is not None:
             return self._finish("stop", rest.stop_reason)
         stop_reason: str | int | None = None
@@ -103,6 +110,12 @@ class Choice:
         elif output.stop_token_id in self._sampling.stop_token_ids:
             stop_reason = output.stop_token_id
         return self._finish(output.finish_reason, stop_reason)
+
+    def _push(self, piece: TextPiece) -> bool:
+        """Whether the answer has all the lines that it may have."""
+        text = piece.text if self._lines is None else self._lines.take(piece.text)
+        self._answer.push(text, self._count(piece.num_tokens))
+        return self._lines is not None and self._lines.is_over
 
     def _count(self, num_tokens: int) -> list[SampledToken]:
         return [self._uncounted.popleft() for _ in range(num_tokens)]

@@ -68,6 +68,8 @@ class SamplingParams:
     repetition_detection: RepetitionDetection | None = None  # ends the answer where it runs in a circle
     max_time_s: float | None = None  # since the request came in; then the answer ends as at max_tokens
     max_generation_s: float | None = None  # the same, since the first token
+    max_lines_s: float | None = None  # the same as that, once the text has a line break
+    min_indent: int = 0  # the answer ends where a line but the first begins with fewer blanks
     logprobs: int | None = None  # None: none; k: the chosen token's and the k likeliest
     prompt_logprobs: int | None = None  # the same of the prompt's tokens
 
@@ -94,7 +96,9 @@ class SamplingParams:
         for name, number in (("logprobs", self.logprobs), ("prompt_logprobs", self.prompt_logprobs)):
             if number is not None and not 0 <= number <= MAX_LOGPROBS:
                 raise InvalidRequestError(f"{name} is {number}; it must be between 0 and {MAX_LOGPROBS}.", param=name)
-        for name, seconds in (("max_time_s", self.max_time_s), ("max_generation_s", self.max_generation_s)):
+        _check_at_least("min_indent", self.min_indent, 0)
+        for name in ("max_time_s", "max_generation_s", "max_lines_s"):
+            seconds = getattr(self, name)
             if seconds is not None and not seconds > 0:
                 raise InvalidRequestError(f"{name} is {seconds}; it must be above 0.", param=name)
         if self.repetition_detection is not None:

@@ -75,7 +75,8 @@ def read_options(fields: Fields) -> Options:
         seed=_read_seed(fields),
         stop=tuple(text for text in fields.strings("stop") if text),
         ignore_eos=fields.boolean("ignore_eos", False),
-        max_generation_s=read_max_generation_s(fields),
+        max_lines_s=read_max_generation_s(fields),
+        min_indent=max(fields.integer("n_indent", 0), 0),
         logprobs=num_probs or None,
     )
     sampling.validate()

@@ -25,7 +25,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "min_keep": (0,),
     "n_cmpl": (1,),
     "n": (1,),
-    "n_indent": (0,),
     "post_sampling_probs": (),
     "return_progress": (),
     "lora": (),
