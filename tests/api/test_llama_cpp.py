@@ -326,6 +326,23 @@ async def test_grammars() -> None:
     assert "grammar" in refused["error"]["message"]
 
 
+async def test_the_chat_of_llama_vscode() -> None:
+    """Its request for an edit, at OpenAI's route."""
+    body = {
+        "messages": [{"role": "system", "content": "You are an expert coder."}, {"role": "user", "content": "Hi"}],
+        **{"stream": False, "cache_prompt": True, "samplers": "edkypmxt", "temperature": 0.8, "dynatemp_range": 0},
+        **{"dynatemp_exponent": 1, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "typical_p": 1, "xtc_probability": 0},
+        **{"xtc_threshold": 0.1, "repeat_last_n": 64, "repeat_penalty": 1, "presence_penalty": 0},
+        **{"frequency_penalty": 0, "dry_multiplier": 0, "dry_base": 1.75, "dry_allowed_length": 2},
+        **{"dry_penalty_last_n": -1, "max_tokens": -1, "timings_per_token": False},
+    }
+    server = served("an edit")
+    answer = (await server.http.post("/chat/completions", json=body)).json()
+    assert answer["choices"][0]["message"]["content"] == "an edit"
+    assert answer["warnings"] == ["samplers are applied in this order: temperature, min_p, top_k, top_p."]
+    assert server.engine.requests[0].sampling.max_tokens == 100_000 - answer["usage"]["prompt_tokens"]
+
+
 # --- infill ---------------------------------------------------------------------------------------
 
 AROUND = {"input_prefix": "def f(x):\n", "input_suffix": "\n    return y\n", "prompt": "    y"}

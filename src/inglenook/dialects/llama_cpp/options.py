@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from inglenook.dialects.json_fields import Fields, as_token_id, expected
-from inglenook.dialects.llama_cpp.samplers import Samplers, read_samplers
 from inglenook.dialects.openai.constraints import parse_grammar_or_schema
+from inglenook.dialects.openai.samplers import Samplers, read_samplers
 from inglenook.dialects.openai.sampling import read_max_generation_s
 from inglenook.errors import InvalidRequestError
 from inglenook.types import MAX_LOGPROBS, MODEL_DEFAULTED, Constraint, SamplingParams
@@ -80,7 +80,7 @@ def read_options(fields: Fields) -> Options:
         logprobs=num_probs or None,
     )
     sampling.validate()
-    off: Mapping[str, Any] = samplers.overrides or {}
+    off: Mapping[str, Any] = samplers.overrides
     if window == 0:
         off = {**off, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
     sampling = replace(sampling, **off)

@@ -9,7 +9,7 @@ from typing import Any
 from inglenook.dialects.json_fields import Fields
 from inglenook.dialects.llama_cpp.options import Options, read_options
 from inglenook.dialects.llama_cpp.prompts import read_middle, read_prompts
-from inglenook.dialects.openai.fields import asks_for_nothing
+from inglenook.dialects.openai.fields import OF_WHAT_IS_OFF, asks_for_nothing
 from inglenook.errors import UnsupportedParameterError
 from inglenook.types import CompletionRequest, Prompt, SourceFile
 
@@ -30,23 +30,14 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "lora": (),
     "grammar_lazy": (),
 }
-# Accepted, since they can't change an answer of this server: how it is computed, where it is cached, and the details of
-# what is off.
-WITHOUT_EFFECT = frozenset(
+# Accepted, since they can't change an answer of this server: how it is computed, and where it is cached.
+WITHOUT_EFFECT = OF_WHAT_IS_OFF | frozenset(
     {
         "n_keep",
         "n_discard",
         "n_cache_reuse",
         "t_max_prompt_ms",
         "sse_ping_interval",
-        "mirostat_tau",
-        "mirostat_eta",
-        "dynatemp_exponent",
-        "xtc_threshold",
-        "dry_base",
-        "dry_allowed_length",
-        "dry_penalty_last_n",
-        "dry_sequence_breakers",
         "adaptive_decay",
         "penalize_nl",
         "penalty_prompt",

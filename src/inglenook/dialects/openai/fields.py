@@ -10,8 +10,22 @@ from typing import Any
 
 from inglenook.errors import UnsupportedParameterError
 
+# Of llama.cpp's samplers that aren't here: how they would work, if what turns them on weren't refused.
+OF_WHAT_IS_OFF = frozenset(
+    {
+        "dynatemp_exponent",
+        "mirostat_tau",
+        "mirostat_eta",
+        "xtc_threshold",
+        "dry_base",
+        "dry_allowed_length",
+        "dry_penalty_last_n",
+        "dry_sequence_breakers",
+    }
+)
+
 # Accepted, since they can't change an answer of this server: whom it is billed to, where it is kept or cached.
-WITHOUT_EFFECT = frozenset(
+WITHOUT_EFFECT = OF_WHAT_IS_OFF | frozenset(
     {
         "user",
         "metadata",
@@ -58,18 +72,9 @@ REFUSED: Mapping[str, tuple[Any, ...]] = {
     "length_penalty": (1,),
     "top_n_sigma": (-1,),
     "dynatemp_range": (0,),
-    "dynatemp_exponent": (1,),
     "mirostat": (0,),
-    "mirostat_tau": (),
-    "mirostat_eta": (),
     "dry_multiplier": (0,),
-    "dry_base": (),
-    "dry_allowed_length": (),
-    "dry_penalty_last_n": (),
-    "dry_sequence_breakers": (),
     "xtc_probability": (0,),
-    "xtc_threshold": (),
-    "samplers": (),
     "min_keep": (0,),
     "custom_logit_processor": (),
     "custom_params": (),

@@ -25,11 +25,10 @@ def take_other_names(fields: Fields) -> None:
 
 
 def read_max_tokens(fields: Fields, default: int | None) -> int | None:
-    """`n_predict` is llama.cpp's name, whose -1 means as many as there is room for."""
-    if fields.get("n_predict") == -1 and fields.get("max_tokens") is None:
-        return None
+    """`n_predict` is llama.cpp's name; its -1, and LM Studio's, means as many as there is room for."""
     fields.also("max_tokens", "n_predict")
-    return fields.integer("max_tokens", default)
+    max_tokens = fields.integer("max_tokens", default)
+    return None if max_tokens == -1 else max_tokens
 
 
 def check_penalty_window(fields: Fields, sampling: SamplingParams) -> None:

@@ -17,6 +17,7 @@ from inglenook.dialects.openai.names import (
     take_other_names,
 )
 from inglenook.dialects.openai.reasoning import parse_reasoning
+from inglenook.dialects.openai.samplers import Samplers, read_samplers
 from inglenook.dialects.openai.sampling import extra_sampling, parse_cache_salt, read_best_of
 from inglenook.dialects.openai.tools import CallForm, parse_tool_use
 from inglenook.dialects.openai.wanted import Wanted, parse_wanted
@@ -41,7 +42,7 @@ RequestT = TypeVar("RequestT", bound=GenerateRequest)
 
 @dataclass(frozen=True)
 class Parsed(Generic[RequestT]):
-    """A request with what concerns only its answer's form. `unknown_fields` goes into a response header.
+    """A request with what concerns only its answer's form. `unknown_fields` and `warnings` go into a response header.
 
     `answer_id` is what the client asked for, or the request's.
     """
@@ -52,6 +53,7 @@ class Parsed(Generic[RequestT]):
     wanted: Wanted
     unknown_fields: tuple[str, ...]
     call_form: CallForm = CallForm()
+    warnings: tuple[str, ...] = ()
 
 
 def parse_chat(body: bytes, request_id: str) -> Parsed[ChatRequest]:
@@ -131,11 +133,18 @@ def read_completion(fields: Fields, request_id: str) -> Parsed[CompletionRequest
 
 def _parsed(fields: Fields, request: RequestT, call_form: CallForm) -> Parsed[RequestT]:
     stream = fields.boolean("stream", False)
+    samplers = read_samplers(fields) if fields.get("samplers") else Samplers()
+    request = replace(
+        request,
+        sampling=replace(request.sampling, **samplers.overrides),
+        model_defaulted=request.model_defaulted - samplers.overrides.keys(),
+    )
     wanted = parse_wanted(fields, request.sampling)
     request = replace(request, return_prompt_text=wanted.prompt_text)
     check_penalty_window(fields, request.sampling)
     answer_id = read_answer_id(fields, request.request_id)
-    return Parsed(request, answer_id, stream, wanted, refuse_or_report(fields.unread()), call_form)
+    unknown = (*refuse_or_report(fields.unread()), *samplers.unknown)
+    return Parsed(request, answer_id, stream, wanted, unknown, call_form, samplers.warnings(request.sampling))
 
 
 def _num_choices(fields: Fields) -> int:

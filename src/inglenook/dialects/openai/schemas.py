@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inglenook.dialects.described import Schema, request_schema
+from inglenook.dialects.described import STRINGS, Schema, request_schema
 from inglenook.dialects.described import kind_of as _kind
 from inglenook.dialects.described import nullable as _one_of
 from inglenook.dialects.described import object_of as _object
@@ -48,6 +48,7 @@ _TOKEN_IDS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0
 _NAMED_TOOL = _object(("type", "function"), type=_kind("function"), function=_FUNCTION_NAME)
 
 SHARED: Mapping[str, Schema] = {
+    "samplers": STRINGS,
     "logit_bias": _one_of({"type": "object", "additionalProperties": {"type": "number"}}),
     "response_format": _one_of(
         _object(("type",), type=_kind("text", "json_object")),

@@ -138,7 +138,7 @@ def read_response(fields: Fields, response_id: str, created_at: int) -> Response
         must_store=store is True or background,
         seals_thinking=SEALED_THINKING in include,
         unknown_fields=parsed.unknown_fields,
-        warnings=warnings,
+        warnings=(*warnings, *parsed.warnings),
     )
 
 

@@ -77,7 +77,7 @@ def _head(state: ServerState, parsed: Parsed[Any]) -> openai.AnswerHead:
         int(time.time()),
         asked,
         f"inglenook-{state.version}",
-        unknown_fields_warning(parsed.unknown_fields),
+        (*unknown_fields_warning(parsed.unknown_fields), *parsed.warnings),
         replace(parsed.wanted, usage_details=state.settings.usage_details),
         parsed.request.num_choices,
     )

@@ -1,9 +1,9 @@
-"""`samplers`: which of the samplers a request's tokens go through. One that isn't named isn't used."""
+"""llama.cpp's `samplers`: those that a request's tokens go through. One that isn't named isn't used."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from inglenook.dialects.json_fields import Fields
@@ -19,7 +19,7 @@ _NEUTRAL: Mapping[str, Mapping[str, Any]] = {  # in the order in which they are 
 }
 ALL = ("penalties", "top_k", "typ_p", "top_p", "min_p", "temperature")
 _INFILL = "infill"
-# Samplers that are here at most as parameters that ask for nothing: those of requests.REFUSED.
+# Samplers that are here at most as parameters that ask for nothing; others are refused.
 _OFF = frozenset(("dry", "top_n_sigma", "xtc", "adaptive_p", "tfs_z"))
 _OTHER_NAMES = {"typical_p": "typ_p"}
 _LETTERS = {
@@ -43,7 +43,7 @@ class Samplers:
     """`overrides` are the fields of SamplingParams that are off; `unknown` names that are no samplers."""
 
     names: tuple[str, ...] = ALL
-    overrides: Mapping[str, Any] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     is_ordered: bool = False  # by the client
 
