@@ -119,6 +119,8 @@ async def test_a_full_context_is_told(backend: ScriptedBackend) -> None:
     for text, is_full in (("abc", True), ("ab", False)):
         backend.script = (*(Delta(0, c, (ord(c),)) for c in text), Delta(0, "", finish_reason="length"))
         assert (await http.post("/completion", json={"prompt": "x"})).json()["truncated"] is is_full
+    backend.script = (Delta(0, "abc", (1, 2, 3), finish_reason="stop"),)
+    assert (await http.post("/completion", json={"prompt": "x"})).json()["truncated"] is False
 
 
 async def test_probabilities() -> None:
@@ -172,6 +174,7 @@ async def test_prompts(prompt: Any, texts: list[str], token_ids: list[bytes]) ->
 
 
 async def test_a_stream() -> None:
+    assert [(await events(served(text)))[-1]["has_new_line"] for text in ("a\nb", "ab")] == [True, False]
     told = await events(served("hé"), prompt="ab")
     assert schemas.check_events(told) == "hé"
     same = {"index": 0, "stop": False, "id_slot": -1, "tokens_evaluated": 2}

@@ -9,6 +9,7 @@ import pytest
 from fixtures.scripted_engine import scripted_backend
 from fixtures.tool_cases.vocabulary import byte_tokenizer
 from fixtures.vocabularies import sentencepiece_metadata
+from inglenook.backends.rendering import prompt_ids
 from inglenook.errors import UnsupportedParameterError
 from inglenook.text.fill_in_middle import find_middle_format
 from inglenook.text.tokenizer import Tokenizer
@@ -67,6 +68,19 @@ def test_the_text_behind_begins_without_a_blank() -> None:
     begin = prompt.index(tokenizer.token_id("▁<SUF>") or -1)
     behind = prompt[begin + 1 : -1]
     assert b"".join(map(tokenizer.token_bytes, behind)) == b"return x"
+
+
+def test_only_a_text_at_the_beginning_is_begun() -> None:
+    tokenizer = llama()
+    bos = tokenizer.bos_token_id
+    ids = tokenizer.encode("fox", add_special_tokens=False)
+    text = prompt_ids(tokenizer, "fox", add_special_tokens=True)
+    assert text == [bos, *ids] == prompt_ids(tokenizer, ("fox",), add_special_tokens=True)
+    assert prompt_ids(tokenizer, tuple(ids), add_special_tokens=True) == ids
+    mixed = prompt_ids(tokenizer, (ids[0], "fox"), add_special_tokens=True)
+    assert mixed[0] == ids[0] and bos not in mixed
+    assert b"".join(map(tokenizer.token_bytes, mixed[1:])) == b"fox"
+    assert b"".join(map(tokenizer.token_bytes, ids)) == b" fox"
 
 
 async def answer(tokenizer: Tokenizer, **fields: Any) -> tuple[list[Delta], Any]:
