@@ -8,13 +8,14 @@ import pytest
 from huggingface_hub import (
     ChatCompletionOutput,
     ChatCompletionStreamOutput,
+    TextClassificationOutputElement,
     TextGenerationOutput,
     TextGenerationStreamOutput,
 )
 
 from fixtures import huggingface_schemas as strict
-from fixtures import openai_shapes
-from fixtures.documented import answer, event
+from fixtures import openai_shapes, pooling_shapes
+from fixtures.documented import answer, choice, event, items
 from fixtures.published import compare, schema_of
 from fixtures.published_tables import check, names
 
@@ -55,6 +56,11 @@ def test_generate_stream(ours: Schema) -> None:
         ),
         not_always={"TextGenerationStreamOutput.top_tokens"},
     )
+
+
+@both(pooling_shapes.PREDICTION["items"], items(choice(answer("/v1/predict"), 0)))
+def test_predict(ours: Schema) -> None:
+    check("huggingface_hub", ours, TextClassificationOutputElement)
 
 
 # --- chats: what is OpenAI's in our answers and not in these types is test_published_openai.py's -----
