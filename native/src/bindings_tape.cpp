@@ -1,5 +1,6 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -242,6 +243,7 @@ void bind_tape(nb::module_& m) {
       .def("run", run, "token_ids"_a.noconvert(), "positions"_a.noconvert(), "slot_mapping"_a.noconvert(),
            "query_starts"_a.noconvert(), "context_lengths"_a.noconvert(), "block_tables"_a.noconvert(),
            "selected_rows"_a.noconvert(), "token_type_ids"_a.noconvert() = nb::none())
+      .def("copy_blocks", &Tape::copy_blocks, "copies"_a, nb::call_guard<nb::gil_scoped_release>())
       .def("close", &Tape::close, nb::call_guard<nb::gil_scoped_release>());
   bind_profile(tape);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <stdexcept>
 #include <utility>
 
@@ -10,9 +11,12 @@ namespace inglenook {
 
 namespace {
 
+size_t block_bytes(const AttentionLayer& layer, const CacheLayout& cache) {  // of keys or values
+  return static_cast<size_t>(layer.num_kv_heads * cache_record_bytes(cache.kind, layer.head_dim, cache.block_size));
+}
+
 size_t layer_bytes(const AttentionLayer& layer, const CacheLayout& cache) {
-  return align_up(static_cast<size_t>(cache.num_blocks * layer.num_kv_heads *
-                                      cache_record_bytes(cache.kind, layer.head_dim, cache.block_size)));
+  return align_up(static_cast<size_t>(cache.num_blocks) * block_bytes(layer, cache));
 }
 
 struct AttentionSizes {  // the largest of any layer; the scratch is lent to gated linears, too
@@ -86,7 +90,7 @@ Tape::Tape(const Program& program, const CacheLayout& cache, const TapeLimits& l
   size_t offset = 0;
   for (const AttentionLayer& layer : program.layers) {
     if (layer.cache == static_cast<int32_t>(cache_places_.size())) {
-      cache_places_.push_back({offset, offset + layer_bytes(layer, cache)});
+      cache_places_.push_back({offset, offset + layer_bytes(layer, cache), block_bytes(layer, cache)});
       offset += 2 * layer_bytes(layer, cache);
     }
     if (!layer.is_causal) last_keys_.resize(limits.max_num_tokens);
@@ -101,6 +105,19 @@ Tape::Tape(const Program& program, const CacheLayout& cache, const TapeLimits& l
 void Tape::finish() {
   for (size_t stage = 0; stage < plan_.stages.size(); ++stage) plan_tiles(static_cast<int>(stage));
   for (size_t stage = 0; stage < plan_.stages.size(); ++stage) row_costs_[stage] = row_cost(plan_.stages[stage]);
+}
+
+void Tape::copy_blocks(const std::vector<std::pair<int32_t, int32_t>>& copies) {
+  if (cache_.data() == nullptr) throw std::invalid_argument("The executor is closed.");
+  const auto is_block = [&](int32_t block) { return block >= 0 && block < cache_layout_.num_blocks; };
+  for (const auto& [source, target] : copies)
+    if (!is_block(source) || !is_block(target)) throw std::invalid_argument("Bad copy: the cache has no such block.");
+  for (const CachePlace& place : cache_places_)
+    for (const size_t offset : {place.keys, place.values})
+      for (const auto& [source, target] : copies)
+        if (source != target)
+          std::memcpy(cache_.data() + offset + target * place.block_bytes,
+                      cache_.data() + offset + source * place.block_bytes, place.block_bytes);
 }
 
 void Tape::close() {

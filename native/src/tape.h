@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "kernels.h"
@@ -51,6 +52,9 @@ class Tape final : private StageRunner {
 
   // Returns the output, [num_selected, output_width], in the tape's memory: valid until the next run.
   const float* run(const Step& step);
+
+  // Whole blocks of the cache, in all layers, one copy after another: (source, target). Between two runs.
+  void copy_blocks(const std::vector<std::pair<int32_t, int32_t>>& copies);
 
   size_t memory_bytes() const { return arena_.size() + cache_.size() + scratch_.size(); }
   int64_t output_width() const { return plan_.output.width; }
@@ -127,6 +131,7 @@ class Tape final : private StageRunner {
   Memory arena_, cache_, scratch_;
   struct CachePlace {
     size_t keys, values;  // offsets
+    size_t block_bytes;   // of either
   };
   std::vector<CachePlace> cache_places_;  // [cache]
   int64_t scratch_floats_ = 0;  // of one thread: for attention, or for gated linears

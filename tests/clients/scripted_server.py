@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from inglenook.engine.model_runner import ModelRunner
 from inglenook.engine.request import SampledToken
 from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError, InvalidRequestError
-from inglenook.ops.executor import StepInput
+from inglenook.ops.executor import BlockCopy, StepInput
 from inglenook.text.tokenizer import Tokenizer
 
 CERTAIN = 100.0  # a logit beside zeros
@@ -41,6 +42,9 @@ class ScriptedExecutor:
     def run(self, step: StepInput) -> npt.NDArray[np.float32]:
         assert len(step.selected_rows) == len(self.logits)
         return self.logits
+
+    def copy_blocks(self, copies: SequenceOf[BlockCopy]) -> None:
+        pass
 
     def close(self) -> None:
         pass

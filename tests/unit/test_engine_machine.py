@@ -143,7 +143,6 @@ class EngineMachine(RuleBasedStateMachine):
         check_pool(self.engine.scheduler)
         check_drafts(self.engine.scheduler, self.draft_model)
         assert self.engine.scheduler.pool.num_free == self.engine.scheduler.pool.num_blocks
-        assert not self.engine.scheduler._being_computed
         for request_id, request in self.requests.items():
             tokens, finish_reason = continuation(request, self.context_length)
             outputs = self.outputs.get(request_id, [])

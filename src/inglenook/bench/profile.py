@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -17,7 +18,7 @@ from inglenook.engine.batch import ScheduledStep
 from inglenook.engine.request import SampledToken
 from inglenook.engine.sequence import Sequence
 from inglenook.errors import EngineError
-from inglenook.ops.executor import StepInput
+from inglenook.ops.executor import BlockCopy, StepInput
 from inglenook.ops.program import Linear, Program
 from inglenook.ops.weights import KeptWeight
 
@@ -118,6 +119,9 @@ class StepClock:
             output = self._clock._executor.run(step)
             self._clock._tape_times = begin, time.perf_counter()
             return output
+
+        def copy_blocks(self, copies: SequenceOf[BlockCopy]) -> None:
+            self._clock._executor.copy_blocks(copies)
 
         def close(self) -> None:
             self._clock._executor.close()

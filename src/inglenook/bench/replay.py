@@ -11,12 +11,13 @@ import random
 import re
 import textwrap
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from inglenook.ops.executor import Executor, StepInput
+from inglenook.ops.executor import BlockCopy, Executor, StepInput
 
 NUM_LINES = 300
 NUM_RECORDS = 24
@@ -47,6 +48,9 @@ class Replay:
         rows = np.flatnonzero(following < len(self._tokens))
         logits[rows, self._tokens[following[rows]]] = _RAISED
         return logits
+
+    def copy_blocks(self, copies: Sequence[BlockCopy]) -> None:
+        self.executor.copy_blocks(copies)
 
     def close(self) -> None:
         self.executor.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inglenook.engine.sequence import Sequence
-from inglenook.ops.executor import StepInput
+from inglenook.ops.executor import BlockCopy, StepInput
 from inglenook.ops.step_layout import lay_out_step
 
 
@@ -38,7 +39,8 @@ class ScheduledChunk(NamedTuple):
 class ScheduledStep:
     """`block_tables` is the scheduler's, [max_num_seqs, most blocks]; a chunk's is the row of its sequence.
 
-    The first `num_decodes` chunks are of sequences that are decoding, the others of prompts.
+    The first `num_decodes` chunks are of sequences that are decoding, the others of prompts. `copies` are made before
+    anything is computed.
     """
 
     chunks: list[ScheduledChunk]
@@ -46,6 +48,7 @@ class ScheduledStep:
     block_tables: npt.NDArray[np.int32]
     block_size: int
     num_scored: int = 0  # of all chunks
+    copies: SequenceOf[BlockCopy] = ()
 
     @property
     def sampled(self) -> list[Sequence]:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from inglenook.engine.block_contents import BlockContents
+
 HASH_BYTES = 16  # a collision would mix two users' data, so the hash is a cryptographic one of 128 bits
 
 
@@ -24,16 +26,17 @@ def block_hash(parent: bytes, token_ids: Sequence[int]) -> bytes:
 
 
 class BlockPool:
-    """Counts who uses each block, and finds computed blocks by their hash.
+    """Counts who uses each block, and finds computed blocks by their hash, or by the tokens that they begin with.
 
-    A block that nobody uses is free, yet keeps its content and its address until it is allocated again: those
-    without an address first, then the least recently used. Not thread-safe.
+    A block that nobody uses is free, yet keeps its content and its address until it is allocated again: those of which
+    nothing is known first, then the least recently used. Not thread-safe.
     """
 
     def __init__(self, num_blocks: int, block_size: int, *, enable_prefix_caching: bool = True) -> None:
         self.num_blocks = num_blocks
         self.block_size = block_size
         self.enable_prefix_caching = enable_prefix_caching
+        self.contents = BlockContents()
         self._num_users = [0] * num_blocks
         self._hash_of: list[bytes | None] = [None] * num_blocks
         self._block_of: dict[bytes, int] = {}
@@ -75,7 +78,7 @@ class BlockPool:
         blocks = [self._free.popitem(last=False)[0] for _ in range(count)]
         for block in blocks:
             self._num_users[block] = 1
-            self._drop_hash(block)
+            self._drop_content(block)
         return blocks
 
     def commit(self, block: int, digest: bytes) -> None:
@@ -83,10 +86,18 @@ class BlockPool:
         if self._block_of.setdefault(digest, block) == block:
             self._hash_of[block] = digest
 
+    def hold(self, block: int, parent: bytes, token_ids: Sequence[int]) -> None:
+        """Note what a block begins with, be it full or not, behind those with the hash `parent`. Nobody may write there
+        any more.
+        """
+        useless = self.contents.add(block, parent, token_ids)
+        if useless is not None and useless in self._free:
+            self._free.move_to_end(useless, last=False)
+
     def release(self, blocks: Sequence[int], *, forget: bool = False) -> None:
         """Stop using a sequence's blocks, given from its first to its last.
 
-        The last is reused first: a beginning is of use to more requests than an end. `forget` takes away the address
+        The last is reused first: a beginning is of use to more requests than an end. `forget` takes away what is known
         of those that nobody else uses, where their content can't be trusted.
         """
         for block in reversed(blocks):
@@ -95,12 +106,13 @@ class BlockPool:
             if self._num_users[block] > 0:
                 continue
             if forget:
-                self._drop_hash(block)
+                self._drop_content(block)
             self._free[block] = None
-            if self._hash_of[block] is None:
+            if self._hash_of[block] is None and block not in self.contents:
                 self._free.move_to_end(block, last=False)
 
-    def _drop_hash(self, block: int) -> None:
+    def _drop_content(self, block: int) -> None:
+        self.contents.remove(block)
         digest = self._hash_of[block]
         if digest is not None:
             del self._block_of[digest]

@@ -47,6 +47,8 @@ class ModelRunner:
         )
 
     def run(self, step: ScheduledStep) -> list[tuple[SampledToken, ...] | EngineError]:
+        if step.copies:
+            self.executor.copy_blocks(step.copies)
         step_input = build_step_input(step)
         masks = None
         is_guided = self._masks.start(step)

@@ -18,6 +18,7 @@ from inglenook.engine.batch import ScheduledChunk, ScheduledStep
 from inglenook.engine.budget import StepBudget
 from inglenook.engine.guided import cut_draft, follow
 from inglenook.engine.kv_cache import BlockPool, BlockTables
+from inglenook.engine.prefix_cache import Match, PrefixCache
 from inglenook.engine.request import EngineRequest
 from inglenook.engine.sequence import Sequence, make_sequence
 from inglenook.errors import EngineError
@@ -73,9 +74,9 @@ class Scheduler:
         self.waiting: list[Sequence] = []  # by rank, as `running`
         self.running: list[Sequence] = []
         self.counters = SchedulerCounters()
+        self._prefixes: PrefixCache[Sequence] = PrefixCache(pool)
         self._tables = BlockTables(self.max_num_seqs, self._num_blocks_for(self.context_length))
         self._num_arrivals = 0
-        self._being_computed: dict[bytes, Sequence] = {}  # block hash -> running sequence that will commit it
 
     # --- who is here --------------------------------------------------------------------------------
 
@@ -107,7 +108,8 @@ class Scheduler:
             self._start_waiting()
         chunks, num_decodes = self._share_budget()
         num_scored = sum(chunk.num_scored for chunk in chunks[num_decodes:])
-        return ScheduledStep(chunks, num_decodes, self._tables.array, self.pool.block_size, num_scored)
+        copies = self._prefixes.copies
+        return ScheduledStep(chunks, num_decodes, self._tables.array, self.pool.block_size, num_scored, copies)
 
     def observe(self, step: ScheduledStep, seconds: float) -> None:
         """Learn from how long a step took."""
@@ -130,6 +132,7 @@ class Scheduler:
         Returns what became of them: what is behind the end of a request doesn't count. Sets finish_reason and
         stop_token_id of sequences that end, and removes them and those that failed.
         """
+        self._prefixes.finish_copies()
         if self.speculator is not None:
             self.speculator.learn(step, tokens)
         new_tokens = iter(tokens)
@@ -139,7 +142,7 @@ class Scheduler:
                 appended.append(self._append(sequence, next(new_tokens)))
             else:
                 sequence.num_computed_tokens = start + num_tokens
-                self._commit_full_blocks(sequence)
+                self._prefixes.commit(sequence)
         return appended
 
     # --- starting, growing, preempting --------------------------------------------------------------
@@ -164,53 +167,43 @@ class Scheduler:
             backlog = sum(1 if other.is_decoding else other.num_uncomputed_tokens for other in earlier)
             if backlog >= self.max_num_batched_tokens:
                 return
-            cached = self._find_cached(sequence)
-            if self._is_next_block_coming(sequence, len(cached)):
+            limit = _num_to_find(sequence)
+            found = self._prefixes.find(sequence, limit)
+            if not sequence.is_scoring and self._prefixes.is_more_coming(sequence, found, limit):
                 num_held_seats += 1  # so that later ones can't take its place
                 continue
-            while not self._has_room(sequence, cached, num_held_seats):
+            if found.source is not None and not self._has_room(sequence, found, num_held_seats):
+                found = Match(found.blocks, len(found.blocks) * self.pool.block_size)
+            while not self._has_room(sequence, found, num_held_seats):
                 if not self.running or self.running[-1].request.priority <= sequence.request.priority:
                     return
                 self._preempt(self.running[-1])
-            self._start(sequence, cached)
+            self._start(sequence, found)
 
-    def _find_cached(self, sequence: Sequence) -> list[int]:
-        """Blocks that hold its beginning; never all of it, since its last token has to be computed, and none whose
-        logits are wanted.
-        """
-        if not self.pool.enable_prefix_caching:
-            return []
-        hashes = sequence.hash_full_blocks(self.pool.block_size)
-        num_known = len(sequence.prompt_scores) if sequence.is_scoring else len(sequence.token_ids) - 1
-        return self.pool.match(hashes[: num_known // self.pool.block_size])
-
-    def _is_next_block_coming(self, sequence: Sequence, num_cached_blocks: int) -> bool:
-        """Is a sequence of earlier rank computing the block that this one needs next? Then it need not, too."""
-        if num_cached_blocks >= len(sequence.block_hashes) or sequence.is_scoring:
-            return False
-        other = self._being_computed.get(sequence.block_hashes[num_cached_blocks])
-        return other is not None and other.rank < sequence.rank
-
-    def _has_room(self, sequence: Sequence, cached: list[int], num_held_seats: int) -> bool:
+    def _has_room(self, sequence: Sequence, found: Match, num_held_seats: int) -> bool:
         """A seat, its blocks, and one block more for every running sequence: else it would soon be preempted."""
-        num_new_blocks = self._num_blocks_for(len(sequence.token_ids)) - len(cached)
-        num_left = self.pool.num_free - self.pool.count_unused(cached) - num_new_blocks
+        num_new_blocks = self._num_blocks_for(len(sequence.token_ids)) - len(found.blocks)
+        num_left = self.pool.num_free - self.pool.count_unused(found.claimed) - num_new_blocks
         return len(self.running) + num_held_seats < self.max_num_seqs and num_left >= len(self.running)
 
-    def _start(self, sequence: Sequence, cached: list[int]) -> None:
+    def _start(self, sequence: Sequence, found: Match) -> None:
         self.waiting.remove(sequence)
         insort(self.running, sequence, key=_rank)
         sequence.row = self._tables.claim_row()
-        self.pool.share(cached)
-        num_new_blocks = self._num_blocks_for(len(sequence.token_ids)) - len(cached)
-        self._give_blocks(sequence, cached + self.pool.allocate(num_new_blocks))
-        sequence.num_computed_tokens = len(cached) * self.pool.block_size
-        sequence.num_committed_blocks = len(cached)
-        for digest in sequence.block_hashes[len(cached) :]:
-            self._being_computed.setdefault(digest, sequence)
+        self._prefixes.claim(found)
+        num_cached_blocks = len(found.blocks)
+        num_new_blocks = self._num_blocks_for(len(sequence.token_ids)) - num_cached_blocks
+        self._give_blocks(sequence, found.blocks + self.pool.allocate(num_new_blocks))
+        if found.source is not None:
+            self._prefixes.copy(sequence, found, sequence.block_ids[num_cached_blocks])
+        sequence.num_computed_tokens = found.num_tokens
+        sequence.num_committed_blocks = num_cached_blocks
+        self._prefixes.begin(sequence)
         if sequence.num_cached_tokens is None:
-            sequence.num_cached_tokens = sequence.num_computed_tokens
-            self.counters.prefix_query_tokens += len(sequence.token_ids) if self.pool.enable_prefix_caching else 0
+            # What a guide forces behind the prompt may be found, too.
+            num_prompt_tokens = len(sequence.request.prompt_token_ids)
+            sequence.num_cached_tokens = min(sequence.num_computed_tokens, num_prompt_tokens)
+            self.counters.prefix_query_tokens += num_prompt_tokens if self.pool.enable_prefix_caching else 0
             self.counters.prefix_hit_tokens += sequence.num_cached_tokens
 
     def _preempt(self, sequence: Sequence) -> None:
@@ -220,9 +213,7 @@ class Scheduler:
 
     def _stop_running(self, sequence: Sequence, *, forget: bool = False) -> None:
         assert sequence.row is not None
-        for digest in sequence.block_hashes[sequence.num_committed_blocks :]:
-            if self._being_computed.get(digest) is sequence:
-                del self._being_computed[digest]
+        self._prefixes.end(sequence, forget=forget)
         self.running.remove(sequence)
         self._tables.free_row(sequence.row)
         self.pool.release(sequence.block_ids, forget=forget)
@@ -353,24 +344,11 @@ class Scheduler:
             self.pool.release(sequence.block_ids[num_blocks:])
             del sequence.block_ids[num_blocks:]
 
-    def _commit_full_blocks(self, sequence: Sequence) -> None:
-        if not self.pool.enable_prefix_caching:
-            return
-        num_full_blocks = sequence.num_computed_tokens // self.pool.block_size
-        if num_full_blocks == sequence.num_committed_blocks:
-            return
-        hashes = sequence.hash_full_blocks(self.pool.block_size)
-        for index in range(sequence.num_committed_blocks, num_full_blocks):
-            self.pool.commit(sequence.block_ids[index], hashes[index])
-            if self._being_computed.get(hashes[index]) is sequence:
-                del self._being_computed[hashes[index]]
-        sequence.num_committed_blocks = num_full_blocks
-
     def _append(self, sequence: Sequence, tokens: SequenceOf[int]) -> Appended:
         """Add the tokens that a step gave a sequence, and what its guide forces behind them."""
         if len(sequence.token_ids) >= sequence.max_num_tokens and sequence.failure is None:  # the prompt was all
             sequence.num_computed_tokens = len(sequence.token_ids)
-            self._commit_full_blocks(sequence)
+            self._prefixes.commit(sequence)
             sequence.finish_reason = sequence.finish_reason or "length"
             self.remove(sequence)
             return Appended(0)
@@ -387,7 +365,7 @@ class Scheduler:
         # What is behind an accepted draft isn't wanted.
         sequence.num_computed_tokens = len(sequence.token_ids) - len(forced) - 1
         sequence.is_decoding = True
-        self._commit_full_blocks(sequence)
+        self._prefixes.commit(sequence)
         if sequence.finish_reason is not None:
             self.remove(sequence)
         else:
@@ -401,6 +379,11 @@ class Scheduler:
 
     def _num_blocks_for(self, num_tokens: int) -> int:
         return -(-num_tokens // self.pool.block_size)
+
+
+def _num_to_find(sequence: Sequence) -> int:
+    """How many tokens the cache may supply: the last one is computed, and all whose logits are wanted."""
+    return len(sequence.prompt_scores) if sequence.is_scoring else len(sequence.token_ids) - 1
 
 
 def _end_of_scored(sequence: Sequence, num_rows: int) -> int:

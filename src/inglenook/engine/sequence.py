@@ -93,9 +93,12 @@ class Sequence:
         """The hashes of all full blocks of token_ids; each is computed once."""
         hashes = self.block_hashes
         for start in range(len(hashes) * block_size, len(self.token_ids) - block_size + 1, block_size):
-            parent = hashes[-1] if hashes else root_hash(self.request.cache_salt)
-            hashes.append(block_hash(parent, self.token_ids[start : start + block_size]))
+            hashes.append(block_hash(self.parent_hash(len(hashes)), self.token_ids[start : start + block_size]))
         return hashes
+
+    def parent_hash(self, index: int) -> bytes:
+        """What the hash of block `index` is chained to; those before it are full and hashed."""
+        return self.block_hashes[index - 1] if index > 0 else root_hash(self.request.cache_salt)
 
 
 def make_sequence(request: EngineRequest, arrival: int, context_length: int) -> Sequence:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,11 +54,22 @@ class StepInput:
     token_type_ids: npt.NDArray[np.int32] | None = None  # [num_tokens]; None: all 0
 
 
+class BlockCopy(NamedTuple):
+    """Blocks of the cache, by number."""
+
+    source: int
+    target: int
+
+
 class Executor(Protocol):
     """Replays a program. Not thread-safe: one thread at a time calls it."""
 
     def run(self, step: StepInput) -> npt.NDArray[np.float32]:
         """Run one step; returns the output, [num_selected, width], valid until the next call."""
+        ...
+
+    def copy_blocks(self, copies: Sequence[BlockCopy]) -> None:
+        """Copy whole blocks of the cache, keys and values of all layers, one after another."""
         ...
 
     def close(self) -> None:

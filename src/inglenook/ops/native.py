@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from inglenook.errors import CheckpointError, ConfigError, EngineError
 from inglenook.ops import _native
 from inglenook.ops.dequantize import dequantize
-from inglenook.ops.executor import CacheSpec, StepInput
+from inglenook.ops.executor import BlockCopy, CacheSpec, StepInput
 from inglenook.ops.profile import StageTime, stage_times
 from inglenook.ops.program import Program, Weight
 from inglenook.ops.quantize import pack_matrix
@@ -140,6 +140,13 @@ class NativeExecutor:
             )
         except TypeError as error:
             raise EngineError(f"Bad step: {_describe(step)}; int32 and C-contiguous are wanted.") from error
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+
+    def copy_blocks(self, copies: Sequence[BlockCopy]) -> None:
+        """Raises EngineError where there is no such block."""
+        try:
+            self._tape.copy_blocks(copies)
         except ValueError as error:
             raise EngineError(str(error)) from error
 

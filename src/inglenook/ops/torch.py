@@ -5,7 +5,7 @@ The operations themselves are in torch_operations.py, which is the one place tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inglenook.errors import CheckpointError, ConfigError
-from inglenook.ops.executor import CacheSpec, StepInput
+from inglenook.ops.executor import BlockCopy, CacheSpec, StepInput
 from inglenook.ops.program import Program
 from inglenook.ops.weights import HostTensor, WeightFormat
 
@@ -66,6 +66,9 @@ class TorchExecutor:
             output: torch.Tensor = self._operations.run(self.program.ops, self.program.output, self._state, step)
         result: npt.NDArray[np.float32] = output.cpu().numpy()
         return result
+
+    def copy_blocks(self, copies: Sequence[BlockCopy]) -> None:
+        self._state.cache.copy_blocks(copies)
 
     def close(self) -> None:
         self._state = None

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from inglenook.errors import ConfigError
 from inglenook.ops.dequantize import dequantize
-from inglenook.ops.executor import CacheDType, CacheSpec, StepInput
+from inglenook.ops.executor import BlockCopy, CacheDType, CacheSpec, StepInput
 from inglenook.ops.program import (
     Act,
     Activation,
@@ -66,6 +66,12 @@ class KVCache:
         self.format = spec.dtype
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for shape in shapes]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for shape in shapes]
+
+    def copy_blocks(self, copies: Sequence[BlockCopy]) -> None:
+        for copy in copies:
+            source, target = (slice(b * self.block_size, (b + 1) * self.block_size) for b in copy)
+            for layer in (*self.keys, *self.values):
+                layer[target] = layer[source]
 
 
 @dataclass(frozen=True)

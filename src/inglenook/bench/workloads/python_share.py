@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from inglenook.bench.subject import Subject
 from inglenook.bench.workload import Workload
 from inglenook.engine.engine import Runner
 from inglenook.engine.request import EngineRequest
-from inglenook.ops.executor import Executor, StepInput
+from inglenook.ops.executor import BlockCopy, Executor, StepInput
 from inglenook.types import SamplingParams
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class _TimedExecutor:
         output = self._executor.run(step)
         self.times.append((begin, time.perf_counter()))
         return output
+
+    def copy_blocks(self, copies: Sequence[BlockCopy]) -> None:
+        self._executor.copy_blocks(copies)
 
     def close(self) -> None:
         self._executor.close()

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inglenook.engine.kv_cache import BlockPool, BlockTables
+from inglenook.engine.prefix_cache import Match, PrefixCache
 from inglenook.engine.sequence import Sequence
 from inglenook.engine.speculative.acceptance import Acceptance
 
@@ -22,6 +23,7 @@ class Follower:
     but for its last token, which nothing was computed from.
     """
 
+    sequence: Sequence
     row: int
     rates: Acceptance
     num_tokens_drafted_at: int  # the sequence's length when something was last drafted for it
@@ -29,6 +31,20 @@ class Follower:
     num_computed_tokens: int = 0
     num_committed_blocks: int = 0
     draft: list[int] = field(default_factory=list)
+
+    @property
+    def token_ids(self) -> list[int]:
+        return self.sequence.token_ids
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return self.sequence.rank
+
+    def hash_full_blocks(self, block_size: int) -> list[bytes]:
+        return self.sequence.hash_full_blocks(block_size)
+
+    def parent_hash(self, index: int) -> bytes:
+        return self.sequence.parent_hash(index)
 
 
 class DraftCache:
@@ -38,6 +54,7 @@ class DraftCache:
         self.pool = pool
         self.context_length = context_length
         self.followers: dict[Sequence, Follower] = {}
+        self.prefixes: PrefixCache[Follower] = PrefixCache(pool)
         self._tables = BlockTables(max_num_seqs, -(-context_length // pool.block_size))
         self._num_free_rows = max_num_seqs
 
@@ -52,22 +69,17 @@ class DraftCache:
         if self._num_free_rows == 0:
             return None
         self._num_free_rows -= 1
-        follower = Follower(self._tables.claim_row(), Acceptance(rates), len(sequence.token_ids))
+        follower = Follower(sequence, self._tables.claim_row(), Acceptance(rates), len(sequence.token_ids))
         self.followers[sequence] = follower
+        self.prefixes.begin(follower)
         return follower
 
-    def settle(self, sequence: Sequence, follower: Follower) -> None:
-        """Take in what has become of the draft: it ends where the sequence went on otherwise."""
-        tokens, num_computed = sequence.token_ids, follower.num_computed_tokens
-        for token in follower.draft[:-1]:
-            if num_computed >= len(tokens) - 1 or tokens[num_computed] != token:
-                break
-            num_computed += 1
-        follower.num_computed_tokens = num_computed
-        follower.draft = []
-        if self.pool.enable_prefix_caching:
-            self._commit_full_blocks(sequence, follower)
-            self._find_cached(sequence, follower)
+    def settle(self, follower: Follower) -> None:
+        """Take in what has become of the draft, and what others have computed since. Copies may have to be made."""
+        self._keep_right_drafts(follower)
+        # Where all its blocks are full, others may have computed the next.
+        if follower.num_computed_tokens == len(follower.block_ids) * self.pool.block_size:
+            self._take_over(follower)
 
     def make_room(self, follower: Follower, num_tokens: int) -> bool:
         """Give it the blocks for so many tokens; False, and none, where there aren't as many."""
@@ -85,7 +97,8 @@ class DraftCache:
         follower = self.followers.pop(sequence, None)
         if follower is None:
             return
-        self.settle(sequence, follower)
+        self._keep_right_drafts(follower)
+        self.prefixes.end(follower)
         self.pool.release(follower.block_ids)
         self._tables.free_row(follower.row)
         self._num_free_rows += 1
@@ -94,27 +107,30 @@ class DraftCache:
         for sequence in [sequence for sequence in self.followers if sequence.row is None]:
             self.drop(sequence)
 
-    def _find_cached(self, sequence: Sequence, follower: Follower) -> None:
-        """Where all its blocks are full, others may have computed the next. Never the last token."""
-        first = len(follower.block_ids)
-        if follower.num_computed_tokens != first * self.pool.block_size:
-            return
-        hashes = sequence.hash_full_blocks(self.pool.block_size)
-        limit = (min(len(sequence.token_ids), self.context_length) - 1) // self.pool.block_size
-        cached = self.pool.match(hashes[first:limit])
-        self.pool.share(cached)
-        self._give_blocks(follower, cached)
-        follower.num_computed_tokens += len(cached) * self.pool.block_size
-        follower.num_committed_blocks = len(follower.block_ids)
+    def _keep_right_drafts(self, follower: Follower) -> None:
+        """The draft ends where the sequence went on otherwise."""
+        tokens, num_computed = follower.token_ids, follower.num_computed_tokens
+        for token in follower.draft[:-1]:
+            if num_computed >= len(tokens) - 1 or tokens[num_computed] != token:
+                break
+            num_computed += 1
+        follower.num_computed_tokens = num_computed
+        follower.draft = []
+        self.prefixes.commit(follower)
 
-    def _commit_full_blocks(self, sequence: Sequence, follower: Follower) -> None:
-        num_full_blocks = follower.num_computed_tokens // self.pool.block_size
-        if num_full_blocks == follower.num_committed_blocks:
-            return
-        hashes = sequence.hash_full_blocks(self.pool.block_size)
-        for index in range(follower.num_committed_blocks, num_full_blocks):
-            self.pool.commit(follower.block_ids[index], hashes[index])
-        follower.num_committed_blocks = num_full_blocks
+    def _take_over(self, follower: Follower) -> None:
+        """Never the last token."""
+        found = self.prefixes.find(follower, min(len(follower.token_ids), self.context_length) - 1)
+        num_full_blocks = len(follower.block_ids) + len(found.blocks)
+        if found.source is not None and self.pool.num_free <= self.pool.count_unused(found.claimed):
+            found = Match(found.blocks, num_full_blocks * self.pool.block_size)
+        self.prefixes.claim(found)
+        self._give_blocks(follower, found.blocks)
+        if found.source is not None:
+            self._give_blocks(follower, self.pool.allocate(1))
+            self.prefixes.copy(follower, found, follower.block_ids[num_full_blocks])
+        follower.num_computed_tokens = found.num_tokens
+        self.prefixes.commit(follower)
 
     def _give_blocks(self, follower: Follower, blocks: list[int]) -> None:
         self._tables.write(follower.row, len(follower.block_ids), blocks)

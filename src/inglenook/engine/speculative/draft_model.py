@@ -43,7 +43,7 @@ class DraftModel:
             follower = cache.followers.get(sequence) or cache.follow(sequence, self._rates)
             if follower is None:
                 continue
-            cache.settle(sequence, follower)  # finds what those before have computed of the same beginning
+            self._settle(follower)  # finds what those before have computed of the same beginning
             if _num_behind(sequence, follower) > NEAR:
                 self._catch_up(sequence, follower)
 
@@ -121,7 +121,13 @@ class DraftModel:
         self._run([(follower, sequence.token_ids[start : start + count], start)], is_drafting=False)
         budget.spend(time.perf_counter() - started, count, is_trial=is_trial)
         follower.num_computed_tokens += count
-        self._cache.settle(sequence, follower)
+        self._settle(follower)
+
+    def _settle(self, follower: Follower) -> None:
+        self._cache.settle(follower)
+        if copies := self._cache.prefixes.copies:
+            self.executor.copy_blocks(copies)
+            self._cache.prefixes.finish_copies()
 
     def _run(self, parts: SequenceOf[tuple[Follower, list[int], int]], *, is_drafting: bool = True) -> list[int]:
         """Compute tokens of each follower from a position on; the likeliest token behind each, if wanted."""
