@@ -133,8 +133,7 @@ def test_conversations_reuse_the_prefix(server: Server) -> None:
         response = create(server, input=question, previous_response_id=previous.id)
         cached.append(response.usage.input_tokens_details.cached_tokens)
         assert response.usage.input_tokens > previous.usage.input_tokens + previous.usage.output_tokens
-        # All but the last blocks of what was computed before: 32 tokens each.
-        assert cached[-1] >= previous.usage.input_tokens - 32
+        assert cached[-1] >= previous.usage.input_tokens, "all that was computed before"
         previous = response
     assert cached[0] < cached[1]
     assert [item.content[0].text for item in server.client().responses.input_items.list(previous.id)] == ["And seas?"]

@@ -9,9 +9,11 @@ import httpx
 import pytest
 
 from fixtures.server_process import Server
+from inglenook.engine.block_contents import common_run
 
 COUNT = "One, two, three,"
 LONG = "The lighthouse stood on a cliff above the sea, and its keeper wrote every evening in a book. " * 8
+TELLING = "Telling it exactly: "
 
 
 def complete(server: Server, **fields: Any) -> Any:
@@ -183,6 +185,10 @@ def test_salts_share_nothing(server: Server) -> None:
 # --- several choices --------------------------------------------------------------------------------
 
 
+def cached_tokens(answer: Any) -> int:
+    return int(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
+
+
 def computed_tokens(server: Server) -> float:
     return server.metric("prefix_cache_queries_total") - server.metric("prefix_cache_hits_total")
 
@@ -193,8 +199,30 @@ def test_choices_compute_their_prompt_once(server: Server) -> None:
     answer = complete(server, prompt="Choices. " + LONG, n=6, temperature=1.0, seed=1)
     num_prompt = answer["usage"]["prompt_tokens"]
     assert num_prompt > 150
-    # The first computes all of it, each of the others what is behind the last full block, at most a block of 32.
-    assert num_prompt <= computed_tokens(server) - before <= num_prompt + 5 * 32
+    # The first computes all of it, each of the others its last token, whose logits it needs.
+    assert computed_tokens(server) - before == num_prompt + 5
+
+
+def test_a_short_prompt_is_computed_once_too(server: Server) -> None:
+    server.wait_until_idle()
+    before = computed_tokens(server)
+    answer = complete(server, prompt="Short prompts are made of few tokens", n=4, temperature=1.0, seed=1)
+    assert 4 < answer["usage"]["prompt_tokens"] < 16
+    assert cached_tokens(answer) == 0, "each prompt counts once, as computed for its first choice"
+    assert computed_tokens(server) - before == answer["usage"]["prompt_tokens"] + 3
+    again = complete(server, prompt="Short prompts are made of few tokens", n=4, temperature=1.0, seed=1)
+    assert cached_tokens(again) == again["usage"]["prompt_tokens"] - 1
+    assert [choice["text"] for choice in again["choices"]] == [choice["text"] for choice in answer["choices"]]
+
+
+def test_cached_tokens_are_told_to_the_token(server: Server) -> None:
+    first = complete(server, prompt=TELLING + LONG)
+    for prompt in (LONG, LONG + first["choices"][0]["text"], LONG[: len(LONG) // 2] + " no more of it"):
+        num_cached = cached_tokens(complete(server, prompt=TELLING + prompt))
+        num_prompt = len(token_ids(server, TELLING + prompt))
+        num_common = common_run(token_ids(server, TELLING + prompt), token_ids(server, TELLING + LONG))
+        assert min(num_common, num_prompt - 1) <= num_cached < num_prompt
+    assert cached_tokens(complete(server, prompt=TELLING + LONG)) == first["usage"]["prompt_tokens"] - 1
 
 
 def test_prompts_compute_their_common_beginning_once(server: Server) -> None:
@@ -203,7 +231,22 @@ def test_prompts_compute_their_common_beginning_once(server: Server) -> None:
     prompts = [f"Prompts. {LONG} Chapter {name}:" for name in ("one", "two", "three", "four")]
     answer = complete(server, prompt=prompts)
     one = answer["usage"]["prompt_tokens"] / 4
-    assert one <= computed_tokens(server) - before <= one + 3 * 64
+    assert one <= computed_tokens(server) - before <= one + 3 * 3, "the name, the colon"
+    assert cached_tokens(answer) >= 3 * (one - 3)
+
+
+def test_short_prompts_compute_their_common_beginning_once(server: Server) -> None:
+    server.wait_until_idle()
+    before = computed_tokens(server)
+    beginning = "A few words that several questions share:"
+    prompts = [f"{beginning} {rest}" for rest in ("why", "what for", "where to", "until when")]
+    answer = complete(server, prompt=prompts, n=2, temperature=1.0, seed=2)
+    num_shared, num_all = len(token_ids(server, beginning)), answer["usage"]["prompt_tokens"]
+    assert 4 < num_shared < 16
+    # The beginning once, and the tails: tokens as few as these aren't waited for, so that second choices compute them.
+    num_tails = num_all - 4 * num_shared
+    assert num_shared + num_tails + 4 <= computed_tokens(server) - before <= num_shared + 2 * num_tails
+    assert cached_tokens(answer) == 3 * num_shared
 
 
 def test_the_best_of_several(server: Server) -> None:

@@ -36,7 +36,7 @@ def make_prompt(kind: int, shared: int, tail: list[int]) -> list[int]:
 class EngineMachine(RuleBasedStateMachine):
     @initialize(
         num_blocks=st.integers(1, 14),
-        block_size=st.sampled_from([1, 3, 4]),
+        block_size=st.sampled_from([1, 3, 4, 8, 16]),
         max_num_seqs=st.integers(1, 5),
         max_num_batched_tokens=st.integers(1, 20),
         enable_prefix_caching=st.booleans(),

@@ -150,11 +150,11 @@ def test_cached_prefix_is_not_computed_again_but_the_last_token_is() -> None:
     num_steps = len(runner.steps)
     engine.add(make_request("second", prompt(12), 4))
     outputs = run_all(engine)["second"]
-    assert runner.steps[num_steps] == [("second", 8, 4)]
+    assert runner.steps[num_steps] == [("second", 11, 1)]
     assert tokens_of(outputs) == tokens == continuation(first, 64)[0]
-    assert [output.num_cached_tokens for output in outputs] == [8, 0, 0, 0]
+    assert [output.num_cached_tokens for output in outputs] == [11, 0, 0, 0]
     stats = engine.stats()
-    assert (stats.num_prefix_query_tokens, stats.num_prefix_hit_tokens) == (24, 8)
+    assert (stats.num_prefix_query_tokens, stats.num_prefix_hit_tokens) == (24, 11)
 
 
 def test_a_further_turn_reuses_the_answer_too() -> None:
@@ -164,8 +164,7 @@ def test_a_further_turn_reuses_the_answer_too() -> None:
     num_steps = len(runner.steps)
     engine.add(make_request("second", prompt(8) + answer + prompt(3), 1))
     run_all(engine)
-    # The answer's last token was never computed, so its block wasn't full.
-    assert runner.steps[num_steps] == [("second", 12, 7)]
+    assert runner.steps[num_steps] == [("second", 15, 4)], "the answer's last token was never computed"
 
 
 def test_salts_and_the_switch_keep_prefixes_apart() -> None:
@@ -173,7 +172,7 @@ def test_salts_and_the_switch_keep_prefixes_apart() -> None:
     for name, salt in [("a", ""), ("b", "tenant"), ("c", "tenant")]:
         engine.add(make_request(name, prompt(12), 1, cache_salt=salt))
         run_all(engine)
-    assert [step[0][1] for step in runner.steps] == [0, 0, 8]
+    assert [step[0][1] for step in runner.steps] == [0, 0, 11]
     engine, runner = make_engine(enable_prefix_caching=False)
     for name in "ab":
         engine.add(make_request(name, prompt(12), 1))
@@ -215,7 +214,7 @@ def test_nobody_waits_for_a_prefix_that_a_lesser_one_computes() -> None:
     assert runner.steps[1] == [("urgent", 8, 8)]
 
 
-def test_half_computed_block_is_not_found() -> None:
+def test_a_block_is_found_as_far_as_it_is_computed() -> None:
     engine, runner = make_engine(block_size=4, max_num_batched_tokens=6)
     engine.add(make_request("cut", prompt(8), 3))
     engine.step()
@@ -223,7 +222,7 @@ def test_half_computed_block_is_not_found() -> None:
     request = make_request("next", [*prompt(8), 9], 3)
     engine.add(request)
     assert tokens_of(run_all(engine)["next"]) == continuation(request, 64)[0]
-    assert runner.steps[1] == [("next", 4, 5)]
+    assert runner.steps[1] == [("next", 6, 3)]
 
 
 def test_sibling_goes_ahead_when_the_one_it_waits_for_is_cancelled() -> None:

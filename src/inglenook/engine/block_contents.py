@@ -36,7 +36,11 @@ class BlockContents:
         if block in self._place_of:
             return None
         tokens = array("i", token_ids).tobytes()
-        keys, blocks = self._children.setdefault(parent, ([], []))
+        if parent not in self._children:
+            self._children[parent] = ([tokens], [block])
+            self._place_of[block] = (parent, tokens)
+            return None
+        keys, blocks = self._children[parent]
         at = bisect_left(keys, tokens)
         if at < len(keys) and keys[at].startswith(tokens):
             return block

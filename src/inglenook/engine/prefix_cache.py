@@ -7,6 +7,7 @@ those who aren't. A copy is made before the next step computes anything; until t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from inglenook.engine.block_contents import common_run
@@ -118,8 +119,8 @@ class PrefixCache(Generic[H]):
         self._copies[holder] = BlockCopy(match.source, target)
 
     @property
-    def copies(self) -> list[BlockCopy]:
-        return list(self._copies.values())
+    def copies(self) -> Sequence[BlockCopy]:
+        return tuple(self._copies.values()) if self._copies else ()
 
     def finish_copies(self) -> None:
         """They are made."""
@@ -141,16 +142,16 @@ class PrefixCache(Generic[H]):
         num_full_blocks = holder.num_computed_tokens // self.pool.block_size
         if num_full_blocks == holder.num_committed_blocks or not self.pool.enable_prefix_caching:
             return
-        hashes = holder.hash_full_blocks(self.pool.block_size)
+        hashes, end = holder.hash_full_blocks(self.pool.block_size), self._ends[holder]
         for index in range(holder.num_committed_blocks, num_full_blocks):
             self.pool.commit(holder.block_ids[index], hashes[index])
             self._hold(holder, index)
-            if index < self._ends[holder]:
+            if index < end:
                 self._leave(holder, index)
         holder.num_committed_blocks = num_full_blocks
-        if num_full_blocks >= self._ends[holder]:
+        if num_full_blocks >= end:
             self._ends[holder] = num_full_blocks + 1
-            self._at_work.setdefault(holder.parent_hash(num_full_blocks), []).append(holder)
+            self._at_work.setdefault(hashes[num_full_blocks - 1], []).append(holder)
 
     def end(self, holder: H, *, forget: bool = False) -> None:
         """It is about to release its blocks; `forget`: what it has computed since its last full one is of no use."""
@@ -174,6 +175,7 @@ class PrefixCache(Generic[H]):
     def _leave(self, holder: H, index: int) -> None:
         parent = holder.parent_hash(index)
         others = self._at_work[parent]
-        others.remove(holder)
-        if not others:
+        if len(others) == 1:
             del self._at_work[parent]
+        else:
+            others.remove(holder)

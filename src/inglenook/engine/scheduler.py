@@ -132,7 +132,8 @@ class Scheduler:
         Returns what became of them: what is behind the end of a request doesn't count. Sets finish_reason and
         stop_token_id of sequences that end, and removes them and those that failed.
         """
-        self._prefixes.finish_copies()
+        if step.copies:
+            self._prefixes.finish_copies()
         if self.speculator is not None:
             self.speculator.learn(step, tokens)
         new_tokens = iter(tokens)
