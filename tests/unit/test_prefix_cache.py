@@ -183,11 +183,15 @@ class NothingBesideDecodes(StepBudget):
         return 0 if num_decodes else None
 
 
+@pytest.mark.parametrize("is_source_at_work", [False, True])
 @pytest.mark.parametrize("fails_after_copying", [False, True])
-def test_a_copy_is_made_again_if_its_step_failed(fails_after_copying: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_is_made_again_if_its_step_failed(
+    fails_after_copying: bool, is_source_at_work: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine, runner = make_engine(block_size=16, budget=NothingBesideDecodes())
-    ask(engine, make_request("old", prompt(10), 1))
-    engine.add(make_request("stream", prompt(3, 30), 50))
+    if not is_source_at_work:
+        ask(engine, make_request("old", prompt(10), 1))
+    engine.add(make_request("stream", prompt(10, 0 if is_source_at_work else 30), 50))
     engine.step()
     request = make_request("new", [*prompt(8), 30, 1, 2], 3)
     engine.add(request)
@@ -201,7 +205,8 @@ def test_a_copy_is_made_again_if_its_step_failed(fails_after_copying: bool, monk
         monkeypatch.setattr(runner, "on_step", fail)
     assert [output.request_id for output in engine.step()] == ["stream"]
     check_pool(engine.scheduler)
-    assert len(engine.scheduler._prefixes.copies) == 1, "it has started, and got no tokens in that step"
+    [copy] = engine.scheduler._prefixes.copies  # it has started, and got no tokens in that step
+    assert (copy.source in engine.scheduler.pool.contents) != is_source_at_work, "of what failed nothing is found"
     monkeypatch.undo()
     outputs = run_all(engine)
     assert tokens_of(outputs["new"]) == continuation(request, 64)[0]
@@ -226,6 +231,19 @@ def test_a_copy_that_is_not_made_is_given_up_with_its_request(
     check_pool(engine.scheduler)
     assert not engine.scheduler._prefixes.copies and engine.scheduler.pool.num_free == 64
     assert ask(engine, make_request("next", [*prompt(8), 30], 3)) == 8
+
+
+def test_a_copy_that_is_not_made_is_not_found() -> None:
+    engine, _ = make_engine(block_size=16)
+    engine.add(make_request("source", prompt(10), 20))
+    engine.step()
+    engine.add(make_request("gone", [*prompt(8), 30], 3))
+    engine.scheduler.schedule()
+    assert len(engine.scheduler._prefixes.copies) == 1
+    engine.cancel("gone")
+    request = make_request("next", [*prompt(8), 30], 3)
+    engine.add(request)
+    assert tokens_of(run_all(engine)["next"]) == continuation(request, 64)[0]
 
 
 def test_a_failed_row_is_not_found() -> None:

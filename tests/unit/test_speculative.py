@@ -10,6 +10,7 @@ import pytest
 
 from fixtures.drafters import Oracle, eager
 from fixtures.fake_engine import (
+    VOCAB_SIZE,
     FakeRunner,
     check_pool,
     continuation,
@@ -18,6 +19,7 @@ from fixtures.fake_engine import (
     run_all,
     tokens_of,
 )
+from fixtures.guides import HashGuide
 from inglenook.engine.engine import Engine
 from inglenook.engine.request import SampledToken
 from inglenook.engine.speculative.ngram import NgramDrafter
@@ -52,6 +54,17 @@ def test_wrong_drafts_change_nothing() -> None:
     assert engine.stats().num_accepted_tokens == 0
     assert len(oracle.learned) == 7 and all(accepted == 0 for _, accepted in oracle.learned)
     assert oracle.forgotten == ["r"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_drafts_and_what_guides_force_fit_into_a_step_together(seed: int) -> None:
+    """Some of it is computed as drafts are, where log-probabilities are wanted."""
+    engine, runner, _ = make(Oracle(0.5), max_rows=4, max_num_batched_tokens=4)
+    for length, logprobs in [(1, 0), (2, None)]:
+        guided = {"start_guide": lambda: HashGuide(VOCAB_SIZE, seed), "logprobs": logprobs}
+        engine.add(make_request(str(length), [0] * length, None, **guided))
+    run_all(engine)
+    assert max(sum(n for _, _, n in step) for step in runner.steps) <= 4
 
 
 def test_a_draft_never_passes_the_end() -> None:

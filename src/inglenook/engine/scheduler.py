@@ -298,8 +298,9 @@ class Scheduler:
         if drafts:
             chunks = [self._with_draft(chunk, draft) for chunk, draft in zip(chunks, drafts, strict=True)]
         if any(chunk.sequence.forced for chunk in chunks):
-            num_rows = sum(1 + len(chunk.drafts) for chunk in chunks)
-            num_left = min(self._max_num_selected - num_rows, num_left, MAX_FORCED_TOKENS)
+            num_drafts = sum(len(chunk.drafts) for chunk in chunks)
+            num_left = min(self._max_num_selected - len(chunks), num_left) - num_drafts
+            num_left = min(num_left, MAX_FORCED_TOKENS)
             for index, chunk in enumerate(chunks):
                 if chunk.sequence.forced:
                     chunks[index] = self._with_forced(chunk, num_left)
