@@ -10,7 +10,7 @@ from fixtures.executors import BACKENDS, open_executor
 from fixtures.steps import PagedSequences
 from fixtures.tiny_folder import write_tiny_folder
 from inglenook.errors import EngineError
-from inglenook.ops.program import BlockCopy, CacheDType, CacheSpec
+from inglenook.ops.executor import BlockCopy, CacheDType, CacheSpec
 
 NUM_BLOCKS = 12
 
