@@ -89,7 +89,8 @@ def test_special_tokens_are_what_calls_are_made_of(case: ToolCase) -> None:
 @given(st.data())
 def test_any_text_is_kept_however_it_is_cut(data: st.DataObject) -> None:
     """Pieces of cases in any order: one cut gives what another gives, and without calls nothing is lost."""
-    cases = [case for case in CASES if case.format == data.draw(st.sampled_from(sorted({c.format for c in CASES})))]
+    name = data.draw(st.sampled_from(sorted({case.format for case in CASES})))
+    cases = [case for case in CASES if case.format == name]
     parts = data.draw(st.lists(st.sampled_from([part for case in cases for part in _parts(case.text)]), max_size=8))
     text = "".join(parts)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=10)))
