@@ -341,7 +341,7 @@ REFUSED: list[tuple[str, dict[str, Any], str | None]] = [
     (OLDER, {"prompt": [-1]}, "prompt[0]"),
     (OLDER, {"suffix": "end"}, "suffix"),
     (OLDER, {"logprobs": 21}, "logprobs"),
-    (OLDER, {"max_tokens": -2}, "max_tokens"),
+    (OLDER, {"max_tokens": -1}, "max_tokens"),
 ]
 
 

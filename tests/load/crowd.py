@@ -29,7 +29,7 @@ BAD_BODIES: tuple[tuple[str, bytes, int], ...] = (
     ("/v1/chat/completions", b'{"messages": "no"}', 400),
     ("/v1/chat/completions", b'{"model": "none", "messages": [{"role": "user", "content": "Hi"}]}', 404),
     ("/v1/chat/completions", json.dumps({"messages": [{"role": "user", "content": LONG_PROMPT}]}).encode(), 400),
-    ("/v1/completions", b'{"prompt": "x", "max_tokens": -2, "stream": true}', 400),
+    ("/v1/completions", b'{"prompt": "x", "max_tokens": -1, "stream": true}', 400),
     ("/v1/completions", b'{"prompt": [999999999]}', 400),
     ("/v1/nowhere", b"{}", 404),
 )

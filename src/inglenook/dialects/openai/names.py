@@ -25,10 +25,14 @@ def take_other_names(fields: Fields) -> None:
 
 
 def read_max_tokens(fields: Fields, default: int | None) -> int | None:
-    """`n_predict` is llama.cpp's name; its -1, and LM Studio's, means as many as there is room for."""
+    """OpenAI's `max_tokens` is at least 1. llama.cpp's -1 means as many as there is room for: under its own name,
+    `n_predict`, and in bodies of its clients, which `samplers` shows.
+    """
+    given, in_llama_cpp = fields.get("max_tokens"), fields.get("n_predict")
+    if -1 in (given, in_llama_cpp) and (given is None or fields.get("samplers")):
+        return None
     fields.also("max_tokens", "n_predict")
-    max_tokens = fields.integer("max_tokens", default)
-    return None if max_tokens == -1 else max_tokens
+    return fields.integer("max_tokens", default)
 
 
 def check_penalty_window(fields: Fields, sampling: SamplingParams) -> None:
