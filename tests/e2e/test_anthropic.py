@@ -58,9 +58,10 @@ def test_filling_the_cache_alone(client: anthropic.Anthropic) -> None:
     messages: Any = [{"role": "user", "content": words}]
     first = client.messages.create(model=MODEL, max_tokens=0, messages=messages)
     assert (first.content, first.stop_reason, first.usage.output_tokens) == ([], "max_tokens", 0)
-    assert first.usage.cache_read_input_tokens == 0
+    num_begun = first.usage.cache_read_input_tokens or 0  # what the template puts before: others have sent it
+    assert num_begun < 0.2 * first.usage.input_tokens
     second = client.messages.create(model=MODEL, max_tokens=1, messages=messages)
-    assert second.usage.cache_read_input_tokens > 0.8 * first.usage.input_tokens
+    assert second.usage.cache_read_input_tokens > 0.95 * (num_begun + first.usage.input_tokens)
 
 
 def test_tools_loop(client: anthropic.Anthropic) -> None:
