@@ -22,6 +22,7 @@ from inglenook.types import (
     ModelCard,
     SamplingParams,
     Task,
+    Timings,
     Usage,
 )
 
@@ -238,3 +239,18 @@ def test_times_are_by_choice() -> None:
     assert (stats.first_token_s.sum, stats.inter_token_s.sum, stats.request_s.sum) == (1.0, 5.0, 5.0)
     assert sum(stats.inter_token_s.counts) == 2
     assert stats.num_running == 0
+
+
+def test_times_of_an_answer() -> None:
+    timer = RequestTimer(RequestStats(), 1.0)
+    timer.see(Delta(0, "x", (1,)), 2.0)
+    timer.see(Delta(0, "yz", (1, 2)), 2.5)
+    assert timer.timings(2.5, Usage(10, 3)) == Timings(1.0, 0.5)
+
+
+@pytest.mark.parametrize(("usage", "timings"), [(Usage(10, 4, 8), (2.0, 4.0)), (Usage(10, 0), (6.0, 0.0))])
+def test_times_of_an_answer_in_one_piece(usage: Usage, timings: tuple[float, float]) -> None:
+    """No client divides by nothing."""
+    timer = RequestTimer(RequestStats(), 1.0)
+    timer.see(Delta(0, "text", (1,) * usage.completion_tokens, finish_reason="stop"), 7.0)
+    assert timer.timings(7.0, usage) == Timings(*timings)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inglenook.types import Delta, Timings
+from inglenook.types import Delta, Timings, Usage
 
 # Upper bounds in seconds, those of vLLM, so that its dashboards fit.
 FIRST_TOKEN_BOUNDS = (
@@ -78,9 +78,15 @@ class RequestTimer:
             stats.num_prompt_tokens += delta.usage.prompt_tokens
             stats.num_generation_tokens += delta.usage.completion_tokens
 
-    def timings(self, now_s: float) -> Timings:
-        first_s = now_s if self._first_token_s is None else self._first_token_s
-        return Timings(first_s - self._start_s, now_s - first_s)
+    def timings(self, now_s: float, usage: Usage) -> Timings:
+        """Of an answer that came in one piece, its time shared out by tokens: clients divide by both."""
+        total_s = now_s - self._start_s
+        if self._first_token_s not in (None, now_s):
+            prompt_s = self._first_token_s - self._start_s
+        else:
+            num_computed = usage.prompt_tokens - usage.cached_tokens
+            prompt_s = total_s * num_computed / max(num_computed + usage.completion_tokens, 1)
+        return Timings(prompt_s, total_s - prompt_s)
 
     def end(self, now_s: float, *, failure: str | None) -> None:
         """`failure` is abort, refused or error; None for a request that came to its end."""

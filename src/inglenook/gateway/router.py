@@ -191,7 +191,7 @@ async def _follow(deltas: AsyncIterator[Delta], stats: RequestStats) -> AsyncGen
             async for delta in deltas:
                 now_s = time.perf_counter()
                 timer.see(delta, now_s)
-                yield delta if delta.usage is None else replace(delta, timings=timer.timings(now_s))
+                yield delta if delta.usage is None else replace(delta, timings=timer.timings(now_s, delta.usage))
     finally:
         # An async for that is left early leaves its iterator open; only closing it cancels the request.
         aclose = getattr(deltas, "aclose", None)

@@ -86,7 +86,10 @@ class AnsweredPrompt:
 
 @dataclass(frozen=True)
 class Timings:
-    """How long an answer took: to its first token, waiting included, and from there to its last."""
+    """How long an answer took: to its first token, waiting included, and from there to its last.
+
+    Where both came at once, the time is shared out by tokens.
+    """
 
     prompt_s: float
     generation_s: float
