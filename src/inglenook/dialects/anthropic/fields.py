@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inglenook.dialects.json_fields import Fields, expected
-from inglenook.dialects.openai.fields import asks_for_nothing
+from inglenook.dialects.unread import sort_unread
 from inglenook.errors import UnsupportedParameterError
 
 # Accepted, since they can't change an answer of this server: who asks and pays, where it is computed, what is cached.
@@ -40,14 +40,7 @@ _CLEARS_THINKING = "clear_thinking_"  # which turns show their thinking is decid
 
 def refuse_or_report(unread: Mapping[str, Any]) -> tuple[str, ...]:
     """Sort the fields that the parser didn't read: returns the names that nobody knows."""
-    unknown = []
-    for name, value in unread.items():
-        if name in REFUSED:
-            if not asks_for_nothing(value, REFUSED[name]):
-                raise _unsupported(name)
-        elif name not in WITHOUT_EFFECT and value is not None:
-            unknown.append(name)
-    return tuple(unknown)
+    return sort_unread(unread, REFUSED, WITHOUT_EFFECT, _unsupported)
 
 
 def check_context_management(fields: Fields) -> None:

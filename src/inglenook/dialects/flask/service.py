@@ -14,9 +14,9 @@ from inglenook.dialects.described import Schema, nullable, request_schema
 from inglenook.dialects.flask import wire
 from inglenook.dialects.json_fields import Fields, as_token_id, expected
 from inglenook.dialects.openai.answers import encode_json, gather, warnings_body
-from inglenook.dialects.openai.fields import asks_for_nothing
 from inglenook.dialects.openai.messages import parse_messages
 from inglenook.dialects.openai.schemas import MESSAGES
+from inglenook.dialects.unread import sort_unread
 from inglenook.errors import ContextLengthError, InvalidRequestError, UnsupportedParameterError
 from inglenook.types import MODEL_DEFAULTED, ChatRequest, CompletionRequest, Delta, SamplingParams
 
@@ -103,7 +103,8 @@ def read_call(fields: Fields, request_id: str) -> Call:
         request = ChatRequest(**head, messages=parse_messages(fields, name))
     else:
         raise expected(name, "a string or a list of messages", fields.get(name))
-    return Call(request, max_length if max_new_tokens is None else None, min_length, _unread(fields))
+    unknown = sort_unread(fields.unread(), REFUSED, WITHOUT_EFFECT, _unsupported)
+    return Call(request, max_length if max_new_tokens is None else None, min_length, unknown)
 
 
 def _sampling(fields: Fields, max_tokens: int | None) -> SamplingParams:
@@ -139,17 +140,10 @@ def _token_ids(fields: Fields, key: str) -> tuple[int, ...]:
     return fields.token_ids(key) if value is None or isinstance(value, list) else (as_token_id(key, value),)
 
 
-def _unread(fields: Fields) -> tuple[str, ...]:
-    unknown = []
-    for name, value in fields.unread().items():
-        if name in REFUSED:
-            if not asks_for_nothing(value, REFUSED[name]):
-                raise UnsupportedParameterError(
-                    f"{name} is an argument of transformers' that this server doesn't have. Leave it out.", param=name
-                )
-        elif name not in WITHOUT_EFFECT and value is not None:
-            unknown.append(name)
-    return tuple(unknown)
+def _unsupported(name: str) -> UnsupportedParameterError:
+    return UnsupportedParameterError(
+        f"{name} is an argument of transformers' that this server doesn't have. Leave it out.", param=name
+    )
 
 
 def answer_body(model: str, warnings: tuple[str, ...], deltas: Iterable[Delta], *, now: datetime) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 from inglenook.dialects.json_fields import Fields, expected
 from inglenook.dialects.openai.constraints import tgi_grammar
-from inglenook.dialects.openai.fields import asks_for_nothing
+from inglenook.dialects.unread import sort_unread
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import MAX_CHOICES, MAX_LOGPROBS, CompletionRequest, Constraint, SamplingParams
 
@@ -187,14 +187,9 @@ def _grammar(given: Fields) -> Constraint | None:
 
 def _unread(given: Fields) -> tuple[str, ...]:
     """The names that nobody knows. Raises UnsupportedParameterError for a parameter that is known and not honoured."""
-    unknown = []
-    for key, value in given.unread().items():
+
+    def unsupported(key: str) -> UnsupportedParameterError:
         name = given.name(key)
-        if key in REFUSED:
-            if not asks_for_nothing(value, REFUSED[key]):
-                raise UnsupportedParameterError(
-                    f"{name} is known to this server but not supported. Leave it out.", param=name
-                )
-        elif value is not None:
-            unknown.append(name)
-    return tuple(unknown)
+        return UnsupportedParameterError(f"{name} is known to this server but not supported. Leave it out.", param=name)
+
+    return tuple(map(given.name, sort_unread(given.unread(), REFUSED, (), unsupported)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from inglenook.dialects.json_fields import Fields, as_token_id, expected
 from inglenook.dialects.openai.constraints import parse_grammar_or_schema
-from inglenook.dialects.openai.samplers import Samplers, read_samplers
+from inglenook.dialects.openai.samplers import NEUTRAL, Samplers, does_something, read_samplers
 from inglenook.dialects.openai.sampling import read_max_generation_s
 from inglenook.errors import InvalidRequestError
 from inglenook.types import MAX_LOGPROBS, MODEL_DEFAULTED, Constraint, SamplingParams
@@ -82,7 +82,7 @@ def read_options(fields: Fields) -> Options:
     sampling.validate()
     off: Mapping[str, Any] = samplers.overrides
     if window == 0:
-        off = {**off, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+        off = {**off, **NEUTRAL["penalties"]}
     sampling = replace(sampling, **off)
     given = {_MODELS_OWN.get(name, name) for name in fields.names()}
     return Options(
@@ -103,8 +103,7 @@ def read_options(fields: Fields) -> Options:
 
 
 def _window_warning(window: int, sampling: SamplingParams) -> tuple[str, ...]:
-    penalties = (sampling.repetition_penalty - 1, sampling.presence_penalty, sampling.frequency_penalty)
-    if window > 0 and any(penalties):
+    if window > 0 and does_something("penalties", sampling):
         return (f"repeat_last_n is {window}, but penalties look at all tokens.",)
     return ()
 

@@ -9,7 +9,8 @@ from typing import Any
 from inglenook.dialects.json_fields import Fields
 from inglenook.dialects.llama_cpp.options import Options, read_options
 from inglenook.dialects.llama_cpp.prompts import read_middle, read_prompts
-from inglenook.dialects.openai.fields import OF_WHAT_IS_OFF, asks_for_nothing
+from inglenook.dialects.openai.fields import OF_WHAT_IS_OFF
+from inglenook.dialects.unread import sort_unread
 from inglenook.errors import UnsupportedParameterError
 from inglenook.types import CompletionRequest, Prompt, SourceFile
 
@@ -93,18 +94,9 @@ def _call(
         suffix=suffix,
         files=files,
     )
-    return Call(request, options, (*options.samplers.unknown, *unknown, *_unread(fields)))
+    unread = sort_unread(fields.unread(), REFUSED, WITHOUT_EFFECT, _unsupported)
+    return Call(request, options, (*options.samplers.unknown, *unknown, *unread))
 
 
-def _unread(fields: Fields) -> tuple[str, ...]:
-    """The names that nobody knows. Raises UnsupportedParameterError for a field that is known and not honoured."""
-    unknown = []
-    for name, value in fields.unread().items():
-        if name in REFUSED:
-            if not asks_for_nothing(value, REFUSED[name]):
-                raise UnsupportedParameterError(
-                    f"{name} is known to this server but not supported. Leave it out.", param=name
-                )
-        elif name not in WITHOUT_EFFECT and value is not None:
-            unknown.append(name)
-    return tuple(unknown)
+def _unsupported(name: str) -> UnsupportedParameterError:
+    return UnsupportedParameterError(f"{name} is known to this server but not supported. Leave it out.", param=name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inglenook.dialects.json_fields import Fields
-from inglenook.dialects.openai.fields import asks_for_nothing
+from inglenook.dialects.unread import sort_unread
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import MAX_LOGPROBS, MODEL_DEFAULTED, SamplingParams
 
@@ -97,12 +97,9 @@ def _logprobs(fields: Fields) -> int | None:
 
 
 def _unknown(given: Fields) -> tuple[str, ...]:
-    unknown = []
-    for key, value in given.unread().items():
-        name = given.name(key)
-        if key in REFUSED:
-            if not asks_for_nothing(value, REFUSED[key]):
-                raise UnsupportedParameterError(f"{name} isn't supported by this server. Leave it out.", param=name)
-        elif key not in WITHOUT_EFFECT and value is not None:
-            unknown.append(name)
-    return tuple(unknown)
+    unknown = sort_unread(given.unread(), REFUSED, WITHOUT_EFFECT, lambda key: unsupported(given.name(key)))
+    return tuple(map(given.name, unknown))
+
+
+def unsupported(name: str) -> UnsupportedParameterError:
+    return UnsupportedParameterError(f"{name} isn't supported by this server. Leave it out.", param=name)

@@ -7,10 +7,10 @@ from typing import Any
 
 from inglenook.dialects.json_fields import Fields, decode_object, expected
 from inglenook.dialects.ollama.messages import check_images, is_prefilled, parse_messages
-from inglenook.dialects.ollama.options import Options, parse_options
-from inglenook.dialects.openai.fields import asks_for_nothing
+from inglenook.dialects.ollama.options import Options, parse_options, unsupported
 from inglenook.dialects.openai.tools import parse_tools
-from inglenook.errors import InvalidRequestError, UnsupportedParameterError
+from inglenook.dialects.unread import sort_unread
+from inglenook.errors import InvalidRequestError
 from inglenook.types import (
     ChatRequest,
     CompletionRequest,
@@ -247,11 +247,4 @@ def _reasoning(fields: Fields) -> ReasoningOptions:
 
 
 def _refuse_or_report(fields: Fields) -> tuple[str, ...]:
-    unknown = []
-    for name, value in fields.unread().items():
-        if name in REFUSED:
-            if not asks_for_nothing(value, REFUSED[name]):
-                raise UnsupportedParameterError(f"{name} isn't supported by this server. Leave it out.", param=name)
-        elif value is not None:
-            unknown.append(name)
-    return tuple(unknown)
+    return sort_unread(fields.unread(), REFUSED, (), unsupported)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from inglenook.dialects.unread import sort_unread
 from inglenook.errors import UnsupportedParameterError
 
 # Of llama.cpp's samplers that aren't here: how they would work, if what turns them on weren't refused.
@@ -127,21 +128,7 @@ def refuse_or_report(unread: Mapping[str, Any]) -> tuple[str, ...]:
 
     Raises UnsupportedParameterError for a field of REFUSED or CHAT_ONLY whose value asks for something.
     """
-    unknown = []
-    for name, value in unread.items():
-        if name in _NEUTRAL:
-            if not asks_for_nothing(value, _NEUTRAL[name]):
-                raise unsupported(name)
-        elif name not in WITHOUT_EFFECT and value is not None:
-            unknown.append(name)
-    return tuple(unknown)
-
-
-def asks_for_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
-    if value is None or value is False or value in ("", [], {}):
-        return True
-    # true == 1 in Python, but not in JSON.
-    return any(isinstance(value, bool) == isinstance(item, bool) and value == item for item in neutral)
+    return sort_unread(unread, _NEUTRAL, WITHOUT_EFFECT, unsupported)
 
 
 def unsupported(name: str) -> UnsupportedParameterError:

@@ -9,7 +9,7 @@ from typing import Any
 from inglenook.dialects.json_fields import Fields
 from inglenook.types import SamplingParams
 
-_NEUTRAL: Mapping[str, Mapping[str, Any]] = {  # in the order in which they are applied here
+NEUTRAL: Mapping[str, Mapping[str, Any]] = {  # in the order in which they are applied here
     "penalties": {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
     "temperature": {"temperature": 1.0},
     "min_p": {"min_p": 0.0},
@@ -51,8 +51,8 @@ class Samplers:
         warnings = []
         if _INFILL in self.names:
             warnings.append("samplers: infill is not here; the likeliest token is taken in its place.")
-        active = [name for name in self.names if _does_something(name, sampling)]
-        ours = [name for name in _NEUTRAL if name in active]
+        active = [name for name in self.names if does_something(name, sampling)]
+        ours = [name for name in NEUTRAL if name in active]
         if self.is_ordered and active != ours and sampling.temperature > 0:
             warnings.append(f"samplers are applied in this order: {', '.join(ours)}.")
         return tuple(warnings)
@@ -66,10 +66,10 @@ def read_samplers(fields: Fields) -> Samplers:
     if isinstance(fields.get("samplers"), str):
         given = [_LETTERS.get(letter, letter) for letter in given[0]]
     names = tuple(dict.fromkeys(_OTHER_NAMES.get(name, name) for name in given))
-    unknown = tuple(f"samplers.{name}" for name in names if name not in {*_NEUTRAL, *_OFF, _INFILL})
-    kept = tuple(name for name in names if name in _NEUTRAL or name == _INFILL)
+    unknown = tuple(f"samplers.{name}" for name in names if name not in {*NEUTRAL, *_OFF, _INFILL})
+    kept = tuple(name for name in names if name in NEUTRAL or name == _INFILL)
     overrides: dict[str, Any] = {}
-    for name, neutral in _NEUTRAL.items():
+    for name, neutral in NEUTRAL.items():
         if name not in kept:
             overrides |= neutral
     if _INFILL in kept:
@@ -77,5 +77,5 @@ def read_samplers(fields: Fields) -> Samplers:
     return Samplers(kept, overrides, unknown, is_ordered=True)
 
 
-def _does_something(name: str, sampling: SamplingParams) -> bool:
-    return any(getattr(sampling, field) != value for field, value in _NEUTRAL.get(name, {}).items())
+def does_something(name: str, sampling: SamplingParams) -> bool:
+    return any(getattr(sampling, field) != value for field, value in NEUTRAL.get(name, {}).items())

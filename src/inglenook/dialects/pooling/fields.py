@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inglenook.dialects.json_fields import Fields, expected
-from inglenook.dialects.openai.fields import asks_for_nothing
 from inglenook.dialects.truncation import Truncation, parse_truncation
+from inglenook.dialects.unread import sort_unread
 from inglenook.errors import InvalidRequestError, UnsupportedParameterError
 from inglenook.types import InputType, TruncationSide
 
@@ -127,17 +127,12 @@ def check_number(name: str, items: Sequence[Any]) -> None:
 
 def refuse_or_report(unread: Mapping[str, Any]) -> tuple[str, ...]:
     """The names that nobody knows. Raises UnsupportedParameterError for a field of REFUSED that asks for something."""
-    unknown = []
-    for name, value in unread.items():
-        if name in REFUSED:
-            if not asks_for_nothing(value, REFUSED[name]):
-                advice = _INSTEAD.get(name, "Leave it out.")
-                raise UnsupportedParameterError(
-                    f"{name} is known to this server but not supported here. {advice}", param=name
-                )
-        elif name not in WITHOUT_EFFECT and value is not None:
-            unknown.append(name)
-    return tuple(unknown)
+    return sort_unread(unread, REFUSED, WITHOUT_EFFECT, _unsupported)
+
+
+def _unsupported(name: str) -> UnsupportedParameterError:
+    advice = _INSTEAD.get(name, "Leave it out.")
+    return UnsupportedParameterError(f"{name} is known to this server but not supported here. {advice}", param=name)
 
 
 def _read_truncation(fields: Fields) -> Truncation:

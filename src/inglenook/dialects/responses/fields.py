@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inglenook.dialects.json_fields import Fields
-from inglenook.dialects.openai.fields import asks_for_nothing
+from inglenook.dialects.unread import asks_for_nothing
 from inglenook.errors import UnsupportedParameterError
 
 LOGPROBS = "message.output_text.logprobs"  # what include may ask for
